@@ -1,0 +1,43 @@
+//! What services stand on. The kernel knows no business noun: it reads contracts as descriptors.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`lifecycle`] | `run`, `Module`, `Platform`: start and drain |
+//! | [`settings`] | defaults < file < environment < secret files; `Secret` |
+//! | [`telemetry`] | tracing, OTLP, metrics, log format, propagation |
+//! | [`health`] | `grpc.health.v1`, `/healthz`, `/readyz`, `/metrics` |
+//! | [`registry`] | register and watch |
+//! | [`channel`] | the client side of the mesh |
+//! | [`policy`] | the contract's policy, compiled once |
+//! | [`server`] | the server side: mTLS identity, policy enforcement, panics, limits, reflection |
+//! | [`call`] | who calls, in which request, until when |
+//! | [`token`] | verification of access tokens |
+//! | [`tls`] | certificates and identities of the mesh |
+//! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
+//! | [`jobs`] | periodic work |
+//! | [`cache`], [`limit`] | cache and token bucket |
+//! | [`database`] | connection, migrations, transactions with outbox |
+//! | [`page`] | page sizes and page tokens |
+//! | [`error`] | the one error type at boundaries |
+
+pub mod cache;
+pub mod call;
+pub mod channel;
+pub mod database;
+pub mod error;
+pub mod events;
+pub mod health;
+pub mod jobs;
+pub mod lifecycle;
+pub mod limit;
+pub mod page;
+pub mod policy;
+pub mod proto;
+pub mod registry;
+pub mod server;
+pub mod settings;
+pub mod telemetry;
+pub mod tls;
+pub mod token;
+
+pub use error::{Error, ErrorCode, Result};

@@ -1,0 +1,322 @@
+//! The one error type at boundaries.
+//!
+//! An [`Error`] carries two messages: one for the caller, which leaves the process, and one for us
+//! (the source), which is logged once where the error is handled. Its [`ErrorCode`] ties together
+//! the UPPER_SNAKE reason, the gRPC status and the HTTP status.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetail, ErrorDetails, StatusExt as _};
+
+/// A kernel or service result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The `domain` of every `google.rpc.ErrorInfo` of the platform.
+pub const ERROR_DOMAIN: &str = "mainstay";
+
+/// Key in `google.rpc.ErrorInfo.metadata` under which the HTTP status travels.
+const HTTP_STATUS_KEY: &str = "http_status";
+
+/// One row of the error-code table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorCode {
+    /// UPPER_SNAKE name: `error.code` in REST, `ErrorInfo.reason` in gRPC.
+    pub reason: Cow<'static, str>,
+    /// The gRPC status.
+    pub grpc: Code,
+    /// The HTTP status.
+    pub http: u16,
+}
+
+impl ErrorCode {
+    /// A row of the table. The HTTP status follows from the gRPC status by `google.rpc.Code`.
+    pub const fn new(reason: &'static str, grpc: Code) -> Self {
+        Self { reason: Cow::Borrowed(reason), grpc, http: http_status(grpc) }
+    }
+
+    /// A row whose HTTP status is more exact than its gRPC status says.
+    pub const fn with_http(reason: &'static str, grpc: Code, http: u16) -> Self {
+        Self { reason: Cow::Borrowed(reason), grpc, http }
+    }
+}
+
+/// A field of the request is not acceptable; violations name it.
+pub const INVALID_ARGUMENT: ErrorCode = ErrorCode::new("INVALID_ARGUMENT", Code::InvalidArgument);
+/// No such resource.
+pub const NOT_FOUND: ErrorCode = ErrorCode::new("NOT_FOUND", Code::NotFound);
+/// The resource is there already.
+pub const ALREADY_EXISTS: ErrorCode = ErrorCode::new("ALREADY_EXISTS", Code::AlreadyExists);
+/// No credentials, or none that hold.
+pub const UNAUTHENTICATED: ErrorCode = ErrorCode::new("UNAUTHENTICATED", Code::Unauthenticated);
+/// The caller is known and may not do this.
+pub const PERMISSION_DENIED: ErrorCode =
+    ErrorCode::new("PERMISSION_DENIED", Code::PermissionDenied);
+/// The caller's plan does not include the feature.
+pub const FEATURE_NOT_INCLUDED: ErrorCode =
+    ErrorCode::with_http("FEATURE_NOT_INCLUDED", Code::PermissionDenied, 403);
+/// The etag sent is not the current one.
+pub const ETAG_MISMATCH: ErrorCode =
+    ErrorCode::with_http("ETAG_MISMATCH", Code::FailedPrecondition, 412);
+/// The request does not fit the state of the resource.
+pub const FAILED_PRECONDITION: ErrorCode =
+    ErrorCode::with_http("FAILED_PRECONDITION", Code::FailedPrecondition, 409);
+/// Somebody else changed the same thing at the same time; the caller may try again.
+pub const ABORTED: ErrorCode = ErrorCode::new("ABORTED", Code::Aborted);
+/// Too many calls; `retry_after` says when to come back.
+pub const RATE_LIMITED: ErrorCode = ErrorCode::new("RATE_LIMITED", Code::ResourceExhausted);
+/// The request is larger than the method takes.
+pub const PAYLOAD_TOO_LARGE: ErrorCode =
+    ErrorCode::with_http("PAYLOAD_TOO_LARGE", Code::ResourceExhausted, 413);
+/// A service that the call needs is away.
+pub const UNAVAILABLE: ErrorCode = ErrorCode::new("UNAVAILABLE", Code::Unavailable);
+/// The deadline passed.
+pub const DEADLINE_EXCEEDED: ErrorCode =
+    ErrorCode::new("DEADLINE_EXCEEDED", Code::DeadlineExceeded);
+/// The method is not there.
+pub const UNIMPLEMENTED: ErrorCode = ErrorCode::new("UNIMPLEMENTED", Code::Unimplemented);
+/// Our fault.
+pub const INTERNAL: ErrorCode = ErrorCode::new("INTERNAL", Code::Internal);
+
+/// The HTTP status for a gRPC status, as `google/rpc/code.proto` states it.
+pub const fn http_status(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::Cancelled => 499,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::ResourceExhausted => 429,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        Code::Unknown | Code::Internal | Code::DataLoss => 500,
+    }
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// Path of the field as the contract names it, such as `user.display_name`.
+    pub field: String,
+    /// What is wrong with it, a lower-case fragment.
+    pub description: String,
+}
+
+/// A failed operation.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: ErrorCode,
+    message: String,
+    violations: Vec<FieldViolation>,
+    retry_after: Option<Duration>,
+    metadata: HashMap<String, String>,
+    source: Option<anyhow::Error>,
+}
+
+impl Error {
+    /// An error with a message for the caller: a lower-case fragment with no full stop.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            metadata: HashMap::new(),
+            source: None,
+        }))
+    }
+
+    /// `INVALID_ARGUMENT` that names one field.
+    pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let (field, description) = (field.into(), description.into());
+        Self::new(INVALID_ARGUMENT, format!("{field}: {description}")).field(field, description)
+    }
+
+    /// `NOT_FOUND` for a kind of resource, such as `user`, and the id that was asked for.
+    pub fn not_found(kind: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(NOT_FOUND, format!("{kind} {id} does not exist"))
+    }
+
+    /// `INTERNAL`: the caller learns nothing but the code, the source is for our log.
+    pub fn internal(source: impl Into<anyhow::Error>) -> Self {
+        Self::new(INTERNAL, "internal error").because(source)
+    }
+
+    /// `UNAVAILABLE`: the caller is told to come back in a second.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(UNAVAILABLE, message).retry_after(Duration::from_secs(1))
+    }
+
+    /// Adds what is wrong with a field.
+    pub fn field(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
+        let (field, description) = (field.into(), description.into());
+        self.0.violations.push(FieldViolation { field, description });
+        self
+    }
+
+    /// Adds when the caller may try again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    /// Adds a machine-readable detail, such as the plans that include a feature.
+    pub fn detail(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds the cause, for our log only.
+    pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The row of the error-code table.
+    pub fn code(&self) -> &ErrorCode {
+        &self.0.code
+    }
+
+    /// Whether this is the given row, by its reason.
+    pub fn is(&self, code: &ErrorCode) -> bool {
+        self.0.code.reason == code.reason
+    }
+
+    /// The message for the caller.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What is wrong with which fields.
+    pub fn violations(&self) -> &[FieldViolation] {
+        &self.0.violations
+    }
+
+    /// When the caller may try again.
+    pub fn retry_after_hint(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Machine-readable details.
+    pub fn details(&self) -> &HashMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// The cause, for our log only.
+    pub fn cause(&self) -> Option<&anyhow::Error> {
+        self.0.source.as_ref()
+    }
+
+    /// The status that travels, with `ErrorInfo`, `BadRequest` and `RetryInfo` details.
+    pub fn to_status(&self) -> Status {
+        let mut details = ErrorDetails::new();
+        let mut metadata = self.0.metadata.clone();
+        metadata.insert(HTTP_STATUS_KEY.into(), self.0.code.http.to_string());
+        details.set_error_info(self.0.code.reason.as_ref(), ERROR_DOMAIN, metadata);
+        for violation in &self.0.violations {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
+        if let Some(after) = self.0.retry_after {
+            details.set_retry_info(Some(after));
+        }
+        Status::with_error_details(self.0.code.grpc, self.0.message.clone(), details)
+    }
+
+    /// Reads a status back, of the platform or of any other gRPC server.
+    pub fn from_status(status: &Status) -> Self {
+        let mut error = Self::new(default_code(status.code()), status.message());
+        for detail in status.get_error_details_vec() {
+            match detail {
+                ErrorDetail::ErrorInfo(info) => {
+                    let mut metadata = info.metadata;
+                    let stated = metadata.remove(HTTP_STATUS_KEY).and_then(|http| http.parse().ok());
+                    if let Some(http) = stated.filter(|http| (400..600).contains(http)) {
+                        error.0.code.http = http;
+                    }
+                    error.0.code.reason = Cow::Owned(info.reason);
+                    error.0.metadata = metadata;
+                }
+                ErrorDetail::BadRequest(bad) => {
+                    error.0.violations.extend(bad.field_violations.into_iter().map(|violation| {
+                        FieldViolation {
+                            field: violation.field,
+                            description: violation.description,
+                        }
+                    }));
+                }
+                ErrorDetail::RetryInfo(retry) => error.0.retry_after = retry.retry_delay,
+                _ => {}
+            }
+        }
+        error
+    }
+}
+
+/// The row for a status that came without `ErrorInfo`.
+fn default_code(code: Code) -> ErrorCode {
+    match code {
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => INTERNAL,
+        Code::Cancelled => ErrorCode::new("CANCELLED", Code::Cancelled),
+        Code::InvalidArgument => INVALID_ARGUMENT,
+        Code::OutOfRange => ErrorCode::new("OUT_OF_RANGE", Code::OutOfRange),
+        Code::FailedPrecondition => FAILED_PRECONDITION,
+        Code::Unauthenticated => UNAUTHENTICATED,
+        Code::PermissionDenied => PERMISSION_DENIED,
+        Code::NotFound => NOT_FOUND,
+        Code::AlreadyExists => ALREADY_EXISTS,
+        Code::Aborted => ABORTED,
+        Code::ResourceExhausted => RATE_LIMITED,
+        Code::Unimplemented => UNIMPLEMENTED,
+        Code::Unavailable => UNAVAILABLE,
+        Code::DeadlineExceeded => DEADLINE_EXCEEDED,
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.0.code.reason, self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if error.0.code.grpc == Code::Internal {
+            tracing::error!(
+                error = error.0.source.as_ref().map(|source| format!("{source:#}")),
+                "call failed for an internal reason"
+            );
+        }
+        error.to_status()
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::from_status(&status)
+    }
+}
+
+impl From<sea_orm::DbErr> for Error {
+    fn from(error: sea_orm::DbErr) -> Self {
+        match error {
+            sea_orm::DbErr::ConnectionAcquire(_) | sea_orm::DbErr::Conn(_) => {
+                Self::unavailable("the database is away").because(error)
+            }
+            error => Self::internal(error),
+        }
+    }
+}

@@ -1,1 +1,52 @@
-//! auth
+//! auth: accounts, passwords, sessions, tokens and the keys that sign them.
+
+use tonic::Code;
+
+use super::client::client;
+use super::identity::proto::User;
+use crate::kernel::error::ErrorCode;
+
+pub use super::id::{SessionId, UserId};
+pub use super::proto::mainstay::auth::v1 as proto;
+use proto::auth_service_client::AuthServiceClient;
+
+/// The service's name in the mesh.
+pub const SERVICE: &str = "auth-svc";
+
+/// The e-mail address belongs to an account already.
+pub const EMAIL_TAKEN: ErrorCode = ErrorCode::new("EMAIL_TAKEN", Code::AlreadyExists);
+/// E-mail address and password do not fit together; which of them is wrong is not said.
+pub const INVALID_CREDENTIALS: ErrorCode =
+    ErrorCode::new("INVALID_CREDENTIALS", Code::Unauthenticated);
+/// The refresh token is unknown, expired, or of a session that is over.
+pub const TOKEN_INVALID: ErrorCode = ErrorCode::new("TOKEN_INVALID", Code::Unauthenticated);
+/// The refresh token was used before: the session was ended.
+pub const TOKEN_REUSED: ErrorCode = ErrorCode::new("TOKEN_REUSED", Code::Unauthenticated);
+/// The user who calls has no such session.
+pub const SESSION_NOT_FOUND: ErrorCode = ErrorCode::new("SESSION_NOT_FOUND", Code::NotFound);
+
+client! {
+    /// What auth offers.
+    AuthClient, over gRPC GrpcAuthClient(AuthServiceClient) {
+        /// Registers an account and returns its user.
+        register(RegisterRequest) -> User;
+        /// Begins a session and returns its first tokens.
+        login(LoginRequest) -> proto::TokenPair;
+        /// Exchanges a refresh token for new tokens.
+        refresh(RefreshRequest) -> proto::TokenPair;
+        /// Ends the session of a refresh token.
+        logout(LogoutRequest) -> proto::LogoutResponse;
+        /// Changes the password of the user who calls.
+        change_password(ChangePasswordRequest) -> proto::ChangePasswordResponse;
+        /// Lists the sessions of the user who calls.
+        list_sessions(ListSessionsRequest) -> proto::ListSessionsResponse;
+        /// Ends a session of the user who calls.
+        revoke_session(RevokeSessionRequest) -> proto::RevokeSessionResponse;
+        /// The public keys that verify access tokens.
+        get_jwks(GetJwksRequest) -> proto::Jwks;
+        /// OpenID provider metadata.
+        get_open_id_configuration(GetOpenIdConfigurationRequest) -> proto::OpenIdConfiguration;
+        /// Lists the sessions that ended lately.
+        list_revocations(ListRevocationsRequest) -> proto::ListRevocationsResponse;
+    }
+}

@@ -1,1 +1,103 @@
-//! settings
+//! Typed settings: defaults < file < environment < secret files.
+//!
+//! Every process reads one TOML file (`--settings FILE` or `MAINSTAY_SETTINGS`; none is fine), then
+//! the environment: `MAINSTAY_LISTEN` for a key at the top, `MAINSTAY_DATABASE__URL` for one in a
+//! table, and `MAINSTAY_DATABASE__URL_FILE=/run/secrets/url` for a value that lies in a file. A value
+//! of the environment that begins with `[` or `{` is read as TOML, so that lists can be given too.
+//!
+//! A key that nobody knows is refused with its name and its origin, because a misspelt limit is
+//! worse than none. So are combinations that would be insecure; the message names the mend.
+
+mod kernel;
+mod load;
+mod secret;
+mod source;
+mod validate;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use kernel::{
+    ChannelSettings, DatabaseSettings, EventKind, EventSettings, KernelSettings, LifecycleSettings,
+    LogFormat, RegistryKind, RegistrySettings, ServerLimits, TelemetrySettings, TlsMode,
+    TlsSettings, Transport,
+};
+pub use load::{load, load_from};
+pub use secret::Secret;
+
+/// A service's own settings, one table of the settings file.
+///
+/// Implementations derive `Serialize` and `Deserialize` with `#[serde(default,
+/// deny_unknown_fields)]`, and document effect, unit and default of each field.
+pub trait ServiceSettings: DeserializeOwned + Serialize + Default + Send + Sync + 'static {
+    /// The table's name, such as `auth`: `[auth]` in the file, `MAINSTAY_AUTH__…` in the environment.
+    const SECTION: &'static str;
+
+    /// Refuses values that cannot work together; the message names the setting and the mend.
+    fn validate(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a process runs with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings<T> {
+    /// The kernel's settings.
+    pub kernel: KernelSettings,
+    /// The service's own.
+    pub own: T,
+}
+
+impl<T: ServiceSettings> Settings<T> {
+    /// The effective settings as TOML, in the form a settings file has; secrets are redacted.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        let mut table = toml::Table::try_from(&self.kernel)?;
+        table.insert(T::SECTION.to_owned(), toml::Value::try_from(&self.own)?);
+        Ok(toml::to_string(&table)?)
+    }
+}
+
+/// What distinguishes the defaults of one service from those of another.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceDefaults {
+    /// Name of the service, such as `auth-svc`: names the database file.
+    pub name: &'static str,
+    /// Port of the service; the admin port is 10000 higher.
+    pub port: u16,
+}
+
+/// The command line that every binary has.
+#[derive(Clone, Debug, Default, clap::Parser)]
+pub struct Args {
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Print the effective settings as TOML, secrets redacted, and exit.
+    #[arg(long)]
+    pub print_settings: bool,
+    /// Check the settings and exit: 0 when they are sound, 1 when they are not.
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Args {
+    /// Parses the command line of the process; answers `--help` and `--version` and exits by itself.
+    pub fn from_command_line(name: &'static str, version: &'static str) -> Self {
+        let matches = Self::command().name(name).bin_name(name).version(version).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// What to print instead of serving: the settings, or that they are sound; `None` to serve.
+    pub fn answer<T: ServiceSettings>(
+        &self,
+        settings: &Settings<T>,
+    ) -> anyhow::Result<Option<String>> {
+        if self.print_settings {
+            return settings.to_toml().map(Some);
+        }
+        Ok(self.check.then(|| "the settings are sound".to_owned()))
+    }
+}

@@ -1,0 +1,299 @@
+//! The settings that every process has: effect, unit and default of each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// The kernel's settings: the keys at the top of the settings file, and its tables.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KernelSettings {
+    /// Address the service listens on; port 0 takes a free one. Default: 127.0.0.1 and the port of
+    /// the service.
+    pub listen: SocketAddr,
+    /// Address of health, readiness and metrics; port 0 takes a free one. Default: 127.0.0.1 and
+    /// the port of the service + 10000.
+    pub admin_listen: SocketAddr,
+    /// `host:port` under which others reach this process. Default: the address it listens on.
+    pub advertise: Option<String>,
+    /// Folder for what the process keeps. Default: `.mainstay/data`.
+    pub data_dir: PathBuf,
+    /// `[database]`
+    pub database: DatabaseSettings,
+    /// `[registry]`
+    pub registry: RegistrySettings,
+    /// `[events]`
+    pub events: EventSettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
+    /// `[telemetry]`
+    pub telemetry: TelemetrySettings,
+    /// `[channel]`
+    pub channel: ChannelSettings,
+    /// `[lifecycle]`
+    pub lifecycle: LifecycleSettings,
+    /// `[limits]`
+    pub limits: ServerLimits,
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            listen: free_port,
+            admin_listen: free_port,
+            advertise: None,
+            data_dir: PathBuf::from(".mainstay/data"),
+            database: DatabaseSettings::default(),
+            registry: RegistrySettings::default(),
+            events: EventSettings::default(),
+            tls: TlsSettings::default(),
+            telemetry: TelemetrySettings::default(),
+            channel: ChannelSettings::default(),
+            lifecycle: LifecycleSettings::default(),
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+/// The database of the service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// Where the database is. Default: `sqlite://{data_dir}/{service}.db?mode=rwc`.
+    pub url: Secret<String>,
+    /// The most connections kept open at once. Default: 10.
+    pub max_connections: u32,
+    /// How long a call waits for a free connection before it is refused. Default: 3 s.
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Where services find each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// Which registry. Default: `directory`.
+    pub kind: RegistryKind,
+    /// Folder of the registry `directory`; the same for every process. Default:
+    /// `.mainstay/registry`.
+    pub path: PathBuf,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self { kind: RegistryKind::Directory, path: PathBuf::from(".mainstay/registry") }
+    }
+}
+
+/// The registries there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistryKind {
+    /// A folder that the processes of one machine share.
+    Directory,
+}
+
+/// How events travel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// Which broker. Default: `embedded`.
+    pub kind: EventKind,
+    /// File of the broker `embedded`; the same for every process. Default: `.mainstay/broker.db`.
+    pub path: PathBuf,
+    /// How often the outbox and the broker are looked at when nothing wakes them. Default: 50 ms.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How long the embedded broker keeps events, and consumers remember what they handled.
+    /// Default: 7 days.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+    /// How often an event is tried before it goes to the dead letters. Default: 8.
+    pub max_attempts: u32,
+    /// Wait before the second attempt; doubles with each further one. Default: 100 ms.
+    #[serde(with = "humantime_serde")]
+    pub retry_backoff: Duration,
+    /// The longest wait between two attempts. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub max_retry_backoff: Duration,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self {
+            kind: EventKind::Embedded,
+            path: PathBuf::from(".mainstay/broker.db"),
+            poll_interval: Duration::from_millis(50),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+            max_attempts: 8,
+            retry_backoff: Duration::from_millis(100),
+            max_retry_backoff: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The brokers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A durable log in one SQLite file that the processes of one machine share.
+    Embedded,
+}
+
+/// How the members of the mesh prove who they are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// `mtls` or `plaintext`. Default: `mtls`.
+    pub mode: TlsMode,
+    /// PEM file with the certificates of the mesh's authorities. Needed by `mtls`; no default.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with this process's certificate chain; its DNS name is the service's name. Needed by
+    /// `mtls`; no default.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with the certificate's private key. Needed by `mtls`; no default.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Whether the mesh is encrypted and authenticated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Both sides show a certificate of the mesh.
+    #[default]
+    Mtls,
+    /// No encryption and no identity: every peer is anonymous. On loopback addresses only.
+    Plaintext,
+}
+
+/// What the process tells about itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// `json`, one object a line, or `text` for people. Default: `json`.
+    pub log_format: LogFormat,
+    /// Which log records are kept, in the syntax of `tracing` filters. Default: `info`.
+    pub log_filter: String,
+    /// Address of an OTLP collector (gRPC) for traces, such as `http://127.0.0.1:4317`. Default:
+    /// none, traces are not exported.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Json, log_filter: "info".to_owned(), otlp_endpoint: None }
+    }
+}
+
+/// The forms of a log record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The client side of the mesh.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChannelSettings {
+    /// `grpc` over HTTP/2, or `grpc-web` over HTTP/1.1 for networks that cannot pass HTTP/2.
+    /// Default: `grpc`.
+    pub transport: Transport,
+    /// How long a connection may take to open, TLS included. Default: 2 s.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// How long a call may take that brings no deadline. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub default_deadline: Duration,
+    /// The most attempts of a call that may be repeated, the first included. Default: 3.
+    pub max_attempts: u32,
+    /// Retries allowed for each call made, so that retries cannot multiply an outage; between 0 and
+    /// 1. Default: 0.2.
+    pub retry_budget: f64,
+}
+
+impl Default for ChannelSettings {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Grpc,
+            connect_timeout: Duration::from_secs(2),
+            default_deadline: Duration::from_secs(5),
+            max_attempts: 3,
+            retry_budget: 0.2,
+        }
+    }
+}
+
+/// The transports behind a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// gRPC-Web over HTTP/1.1.
+    GrpcWeb,
+}
+
+/// How a process ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LifecycleSettings {
+    /// How long a draining process still accepts calls, so that the news that it leaves can spread.
+    /// Default: 500 ms.
+    #[serde(with = "humantime_serde")]
+    pub spread: Duration,
+    /// The longest a drain may take, after which the process ends regardless. Default: 20 s.
+    #[serde(with = "humantime_serde")]
+    pub drain_deadline: Duration,
+}
+
+impl Default for LifecycleSettings {
+    fn default() -> Self {
+        Self { spread: Duration::from_millis(500), drain_deadline: Duration::from_secs(20) }
+    }
+}
+
+/// What one listener takes before a request is even read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerLimits {
+    /// The most connections open at once; more wait in the kernel's backlog. Default: 10000.
+    pub max_connections: usize,
+    /// The most bytes of request headers. Default: 16384.
+    pub max_header_bytes: u32,
+    /// How long a client may take to send its request headers. Default: 10 s.
+    #[serde(with = "humantime_serde")]
+    pub header_read_timeout: Duration,
+    /// How long a TLS handshake may take. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_header_bytes: 16 * 1024,
+            header_read_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}

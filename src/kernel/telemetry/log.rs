@@ -1,0 +1,191 @@
+//! The form of a log record: one line, as JSON or for people.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use chrono::{SecondsFormat, Utc};
+use opentelemetry::trace::TraceContextExt as _;
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use crate::kernel::call;
+use crate::kernel::settings::LogFormat;
+
+/// Writes every event to standard output with the trace, span and request it belongs to.
+pub(super) struct LogLayer {
+    service: &'static str,
+    format: LogFormat,
+}
+
+impl LogLayer {
+    pub(super) fn new(service: &'static str, format: LogFormat) -> Self {
+        Self { service, format }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogLayer {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let record = Record::of(self.service, event);
+        let line = match self.format {
+            LogFormat::Json => record.json(),
+            LogFormat::Text => record.text(),
+        };
+        // A closed standard output is no reason to fail a call.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// What is known about one event.
+struct Record {
+    service: &'static str,
+    time: chrono::DateTime<Utc>,
+    level: &'static str,
+    target: String,
+    fields: Fields,
+    ids: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    fn of(service: &'static str, event: &Event<'_>) -> Self {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        Self {
+            service,
+            time: Utc::now(),
+            level: metadata.level().as_str(),
+            target: metadata.target().to_owned(),
+            fields,
+            ids: ids(),
+        }
+    }
+
+    fn json(&self) -> String {
+        let mut record = Map::new();
+        record.insert("time".into(), self.time.to_rfc3339_opts(SecondsFormat::Micros, true).into());
+        record.insert("level".into(), self.level.to_ascii_lowercase().into());
+        record.insert("service".into(), self.service.into());
+        record.insert("target".into(), self.target.clone().into());
+        record.insert("message".into(), self.fields.message.clone().into());
+        for (name, id) in &self.ids {
+            record.insert((*name).into(), id.clone().into());
+        }
+        for (name, value) in &self.fields.others {
+            record.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        format!("{}\n", Value::Object(record))
+    }
+
+    fn text(&self) -> String {
+        let mut line = format!(
+            "{} {:>5} {} {}",
+            self.time.format("%H:%M:%S%.3f"),
+            self.level,
+            self.service,
+            self.fields.message
+        );
+        for (name, value) in &self.fields.others {
+            let _ = write!(line, " {name}={value}");
+        }
+        for (name, id) in self.ids.iter().filter(|(name, _)| *name != "span_id") {
+            let _ = write!(line, " {name}={id}");
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// Trace and span of the entered span, request of the current call.
+fn ids() -> Vec<(&'static str, String)> {
+    let mut ids = Vec::with_capacity(3);
+    let context = opentelemetry::Context::current();
+    let span = context.span().span_context().clone();
+    if span.is_valid() {
+        ids.push(("trace_id", span.trace_id().to_string()));
+        ids.push(("span_id", span.span_id().to_string()));
+    }
+    if let Some(call) = call::current() {
+        ids.push(("request_id", call.request_id.clone()));
+    }
+    ids
+}
+
+/// The fields of an event, its message apart.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        self.others.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.add(field, json!(value));
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, json!(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, json!(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let mut fields = Fields::default();
+        fields.message = "account \"a\"\nregistered".into();
+        fields.others.insert("attempt".into(), json!(2));
+        fields.others.insert("level".into(), json!("forged"));
+        let ids = vec![("trace_id", "4bf9".to_owned()), ("span_id", "00f0".to_owned())];
+        let target = "auth_svc::app".to_owned();
+        Record { service: "auth-svc", time: Utc::now(), level: "INFO", target, fields, ids }
+    }
+
+    #[test]
+    fn a_json_record_is_one_line_whose_own_names_cannot_be_forged() {
+        let line = record().json();
+        assert_eq!(line.matches('\n').count(), 1);
+        let value: Value = serde_json::from_str(&line).expect("a JSON object");
+        assert_eq!(value["level"], "info");
+        assert_eq!(value["service"], "auth-svc");
+        assert_eq!(value["trace_id"], "4bf9");
+        assert_eq!(value["attempt"], 2);
+        assert_eq!(value["message"], "account \"a\"\nregistered");
+    }
+
+    #[test]
+    fn a_text_record_names_service_and_fields() {
+        let line = record().text();
+        assert!(line.contains("INFO auth-svc"), "{line}");
+        assert!(line.contains("attempt=2") && line.contains("trace_id=4bf9"), "{line}");
+    }
+}

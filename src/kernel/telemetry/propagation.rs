@@ -1,0 +1,111 @@
+//! How a trace crosses process boundaries: W3C Trace Context over gRPC and HTTP headers, and over
+//! the `traceparent` of an event's envelope.
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// Name of the header that carries the trace, and the key in envelopes.
+const TRACEPARENT: &str = "traceparent";
+
+/// The trace that the headers of a request carry; an empty context when they carry none.
+pub fn extract(headers: &HeaderMap) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderReader(headers))
+}
+
+/// Writes the trace of the current span into the headers of a request.
+pub fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    TraceContextPropagator::new().inject_context(&context, &mut HeaderWriter(headers));
+}
+
+/// The trace that the `traceparent` of an envelope names; an empty context when it names none.
+pub fn extract_traceparent(traceparent: &str) -> Context {
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
+}
+
+/// The `traceparent` of the current span for an envelope; empty when nothing is traced.
+pub fn traceparent() -> String {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
+    carrier.remove(TRACEPARENT).unwrap_or_default()
+}
+
+/// Makes `span` a child of what [`extract`] found. To be called before the span is entered.
+pub fn continue_trace(span: &Span, parent: Context) {
+    // Fails only where no tracing is installed, as in unit tests: then there is no trace to join.
+    let _ = span.set_parent(parent);
+}
+
+struct HeaderReader<'a>(&'a HeaderMap);
+
+impl Extractor for HeaderReader<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct HeaderWriter<'a>(&'a mut HeaderMap);
+
+impl Injector for HeaderWriter<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        let name = HeaderName::try_from(key);
+        let value = HeaderValue::try_from(value);
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !value.is_empty()
+        {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_trace_goes_on_over_headers_and_envelopes() {
+        let provider = SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let incoming = HeaderMap::from_iter([(
+                HeaderName::from_static(TRACEPARENT),
+                HeaderValue::from_static(PARENT),
+            )]);
+            let span = tracing::info_span!("call");
+            continue_trace(&span, extract(&incoming));
+            let _entered = span.enter();
+
+            let mut outgoing = HeaderMap::new();
+            inject(&mut outgoing);
+            let sent = outgoing[TRACEPARENT].to_str().expect("ascii");
+            assert!(sent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{sent}");
+            assert_ne!(sent, PARENT, "the span in between is the parent");
+            assert_eq!(traceparent(), sent);
+        });
+    }
+
+    #[test]
+    fn a_forged_traceparent_is_no_trace() {
+        for text in ["", "00-zz-00f067aa0ba902b7-01", "no trace"] {
+            let context = extract_traceparent(text);
+            assert!(!context.span().span_context().is_valid(), "{text}");
+        }
+    }
+}

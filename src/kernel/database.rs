@@ -6,3 +6,169 @@
 //! together as well; a joined transaction's `commit` leaves the real commit to the consumer.
 //!
 //! If the call being served is audited, `commit` also writes its audit record.
+//!
+//! The pool connects lazily: a [`Database`] can be handed out before anything listens, and what is
+//! wrong with it is said once, by [`Database::migrate`], with the mend.
+
+mod ambient;
+mod migrate;
+mod pool;
+mod transaction;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use prost_reflect::DescriptorPool;
+use sea_orm::{
+    DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+};
+use sea_orm_migration::MigrationTrait;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::kernel::error::{Error, Result};
+use crate::kernel::policy::{EventCatalog, EventDeclaration};
+use crate::kernel::settings::DatabaseSettings;
+
+pub(crate) use ambient::{Ambient, Completion};
+pub(crate) use migrate::apply as apply_migrations;
+pub(crate) use pool::{Durability, connect, is_busy, open as open_pool};
+pub(crate) use transaction::Open;
+pub use transaction::Transaction;
+
+/// How long a writer waits for the writers before it. SQLite takes one at a time.
+pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The database of one service. Clones share the pool.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    service: String,
+    location: String,
+    connection: DatabaseConnection,
+    /// SQLite has one writer: ours queue here in order, instead of each holding a connection while
+    /// it polls for the file's lock, which would starve the readers. `None` for other databases.
+    writers: Option<Arc<Semaphore>>,
+    catalog: OnceLock<EventCatalog>,
+    outbox_written: Notify,
+}
+
+impl Database {
+    /// The database of `service`. Creates the folder of a SQLite file; connects when first used.
+    pub fn open(service: &str, settings: &DatabaseSettings) -> anyhow::Result<Self> {
+        let connection = pool::open(settings, Durability::EveryCommit)?;
+        let single_writer = connection.get_database_backend() == DbBackend::Sqlite;
+        Ok(Self(Arc::new(Inner {
+            service: service.to_owned(),
+            location: pool::location(settings.url.expose()),
+            connection,
+            writers: single_writer.then(|| Arc::new(Semaphore::new(1))),
+            catalog: OnceLock::new(),
+            outbox_written: Notify::new(),
+        })))
+    }
+
+    /// Tells which events exist: those of the contracts in `pool`. Publishing any other fails.
+    pub fn declare_events(&self, pool: &DescriptorPool) -> anyhow::Result<()> {
+        let catalog = EventCatalog::compile(pool)?;
+        // Contracts are compiled in: a second declaration can only repeat the first.
+        let _ = self.0.catalog.set(catalog);
+        Ok(())
+    }
+
+    /// The pool, for reads that need no transaction.
+    pub fn connection(&self) -> &DatabaseConnection {
+        &self.0.connection
+    }
+
+    /// Begins a transaction: all writes go through one. Inside a consumer's handler it joins the
+    /// consumer's. Dropping it without [`Transaction::commit`] rolls back.
+    pub async fn begin(&self) -> Result<Transaction> {
+        match ambient::current(self) {
+            Some(ambient) => ambient.join().await,
+            None => Ok(Transaction::own(self.begin_own().await?)),
+        }
+    }
+
+    /// Applies the kernel's migrations (outbox, inbox) and then the service's, each once. All that
+    /// are pending commit together or not at all; a process that starts at the same time waits.
+    pub async fn migrate(&self, service: Vec<Box<dyn MigrationTrait>>) -> anyhow::Result<()> {
+        connect(&self.0.connection, &self.0.location).await?;
+        let mut migrations = crate::kernel::events::migrations();
+        migrations.extend(service);
+        migrate::apply(&self.0.connection, migrations)
+            .await
+            .with_context(|| format!("cannot migrate the database {}", self.0.location))
+    }
+
+    /// Whether the database answers, for readiness.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.0.connection.ping().await?)
+    }
+
+    /// Closes the pool once the connections in use are back.
+    pub async fn close(&self) -> Result<()> {
+        Ok(self.0.connection.close_by_ref().await?)
+    }
+
+    /// Name of the service whose database this is.
+    pub fn service(&self) -> &str {
+        &self.0.service
+    }
+
+    pub(crate) async fn begin_own(&self) -> Result<Open> {
+        let turn = match &self.0.writers {
+            Some(writers) => Some(
+                tokio::time::timeout(WRITE_PATIENCE, writers.clone().acquire_owned())
+                    .await
+                    .map_err(|_| Error::unavailable("the database is busy"))?
+                    .expect("the semaphore is never closed"),
+            ),
+            None => None,
+        };
+        let transaction =
+            self.0.connection.begin_with_options(write_options()).await.map_err(|error| {
+                match is_busy(&error) {
+                    true => Error::unavailable("the database is busy").because(error),
+                    false => error.into(),
+                }
+            })?;
+        Ok(Open::new(transaction, self.clone(), turn))
+    }
+
+    /// What the contracts state about an event. One that they do not declare is our own mistake.
+    pub(crate) fn event(&self, full_name: &str) -> Result<&EventDeclaration> {
+        let declared = self.0.catalog.get().and_then(|catalog| catalog.event(full_name));
+        declared.ok_or_else(|| {
+            Error::internal(anyhow::anyhow!(
+                "{full_name} is no event: its contract states no (mainstay.policy.v1.event), or \
+                 the contracts were not declared to the database"
+            ))
+        })
+    }
+
+    /// Wakes the relay when an outbox row was committed.
+    pub(crate) fn outbox_written(&self) -> &Notify {
+        &self.0.outbox_written
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A transaction that means to write says so at once: SQLite cannot wait for its lock later without
+/// risking a deadlock between two readers that both want to write.
+pub(crate) fn write_options() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Database({})", self.0.location)
+    }
+}

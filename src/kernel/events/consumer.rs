@@ -1,0 +1,133 @@
+//! A consumer: which events a service listens to, and what it does about them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use prost_reflect::DescriptorPool;
+
+use super::bus::EventBus;
+use super::{Event, runner};
+use crate::kernel::database::Database;
+use crate::kernel::error::{Error, INVALID_ARGUMENT, Result};
+use crate::kernel::jobs::Worker;
+use crate::kernel::policy::EventCatalog;
+use crate::kernel::proto::events::Envelope;
+use crate::kernel::settings::EventSettings;
+
+/// What handles an event.
+pub(super) type Handler = Arc<dyn Fn(Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// An event with its payload decoded.
+#[derive(Clone, Debug)]
+pub struct Received<E> {
+    /// Its attributes.
+    pub envelope: Envelope,
+    /// What happened.
+    pub payload: E,
+}
+
+/// A consumer group of a service, named `<service>.<name>`.
+///
+/// A handler runs inside the transaction of its inbox row: `Database::begin` joins it, and what it
+/// writes is there exactly once, however often the event is delivered. It runs inside the call in
+/// which the event was caused. An error rolls back and is retried with back-off, while events about
+/// other aggregates go on; an `INVALID_ARGUMENT` is not retried. Effects outside the database, such
+/// as calls to other services, may repeat and must be idempotent; make them before the first
+/// `begin`, so that no other writer waits for them.
+pub struct Consumer {
+    name: &'static str,
+    by_type: HashMap<String, Handler>,
+    by_topic: HashMap<String, Handler>,
+}
+
+/// What a consumer needs in order to start.
+pub struct Start<'a> {
+    /// Name of the service.
+    pub service: &'a str,
+    /// Its database; without one there is no inbox, and handlers must be idempotent by themselves.
+    pub database: Option<Database>,
+    /// Where the events come from.
+    pub bus: Arc<dyn EventBus>,
+    /// The contracts that declare the events.
+    pub pool: &'a DescriptorPool,
+    /// Attempts, back-off and retention.
+    pub settings: &'a EventSettings,
+}
+
+impl Consumer {
+    /// A consumer that listens to nothing yet.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, by_type: HashMap::new(), by_topic: HashMap::new() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Handles every event of one type.
+    pub fn on<E, F, Fut>(mut self, handle: F) -> Self
+    where
+        E: Event,
+        F: Fn(Received<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let handler: Handler =
+            Arc::new(move |envelope: Envelope| match E::decode(&*envelope.data) {
+                Ok(payload) => Box::pin(handle(Received { envelope, payload })),
+                Err(error) => {
+                    let error = Error::new(INVALID_ARGUMENT, "the payload cannot be decoded")
+                        .because(error);
+                    Box::pin(std::future::ready(Err(error)))
+                }
+            });
+        self.by_type.insert(E::full_name(), handler);
+        self
+    }
+
+    /// Handles every event of some topics, except those of a type that [`on`](Self::on) handles.
+    pub fn on_all<F, Fut>(mut self, topics: impl IntoIterator<Item = String>, handle: F) -> Self
+    where
+        F: Fn(Envelope) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |envelope| Box::pin(handle(envelope)));
+        self.by_topic.extend(topics.into_iter().map(|topic| (topic, handler.clone())));
+        self
+    }
+
+    /// Starts it. Stopping it finishes the events under way. Fails if it listens to a type that no
+    /// contract declares as an event.
+    pub fn start(self, start: Start<'_>) -> anyhow::Result<Worker> {
+        let topics = self.topics(start.pool)?;
+        let group = format!("{}.{}", start.service, self.name);
+        let runner = runner::Runner::new(self, group.clone(), topics, start);
+        Ok(Worker::spawn(group, |stop| runner.run(stop)))
+    }
+
+    /// What handles an event; `None` if the consumer takes no interest in its type.
+    pub(super) fn handler(&self, envelope: &Envelope) -> Option<&Handler> {
+        self.by_type.get(&envelope.r#type).or_else(|| self.by_topic.get(&envelope.topic))
+    }
+
+    fn topics(&self, pool: &DescriptorPool) -> anyhow::Result<Vec<String>> {
+        let catalog = EventCatalog::compile(pool)?;
+        let mut topics: BTreeSet<String> = self.by_topic.keys().cloned().collect();
+        for full_name in self.by_type.keys() {
+            let declared = catalog.event(full_name).ok_or_else(|| {
+                anyhow::anyhow!(
+                    "consumer {} listens to {full_name}, which no contract declares as an event",
+                    self.name
+                )
+            })?;
+            topics.insert(declared.topic.clone());
+        }
+        anyhow::ensure!(
+            !topics.is_empty(),
+            "consumer {} listens to nothing; give it a handler",
+            self.name
+        );
+        Ok(topics.into_iter().collect())
+    }
+}

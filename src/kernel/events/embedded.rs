@@ -1,0 +1,133 @@
+//! The embedded broker: a durable log in one SQLite file that the processes of a machine share.
+//!
+//! A record's offset is given while SQLite's one write lock is held, so offsets become visible in
+//! their order and a reader may ask for `offset > last`; with several writers it must not.
+//!
+//! Each process looks for new records every few milliseconds, once for all its groups. A group is
+//! consumed by one subscription at a time: a lease row says by which, and another takes over when it
+//! lapses.
+
+mod head;
+mod lease;
+mod log;
+mod schema;
+mod subscription;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::bus::{EventBus, Subscription};
+use crate::kernel::database::{
+    Durability, WRITE_PATIENCE, apply_migrations, connect, is_busy, open_pool, write_options,
+};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::proto::events::Envelope;
+use crate::kernel::settings::{DatabaseSettings, EventSettings, Secret};
+use head::Head;
+use subscription::EmbeddedSubscription;
+
+/// For how long a group belongs to a subscription that has stopped saying so.
+const LEASE: Duration = Duration::from_secs(4);
+
+/// The embedded broker. Clones share its connections.
+#[derive(Clone)]
+pub struct EmbeddedBus(Arc<Broker>);
+
+impl EmbeddedBus {
+    /// The broker in the file that the settings name. Creates its folder; the file is made when the
+    /// broker is first used.
+    pub fn open(settings: &EventSettings) -> anyhow::Result<Self> {
+        let database = DatabaseSettings {
+            url: Secret::from(format!("sqlite://{}?mode=rwc", settings.path.display())),
+            max_connections: 4,
+            ..DatabaseSettings::default()
+        };
+        Ok(Self(Arc::new(Broker {
+            location: Path::new(&settings.path).display().to_string(),
+            records: open_pool(&database, Durability::EveryCommit)?,
+            positions: open_pool(&database, Durability::Checkpoint)?,
+            writers: Semaphore::new(1),
+            prepared: OnceCell::new(),
+            head: Head::new(settings.poll_interval, settings.retention),
+            lease: LEASE,
+        })))
+    }
+
+    /// Every record retained on the topics, oldest first, without being a consumer: for operators
+    /// and tests.
+    pub async fn retained(&self, topics: &[String]) -> Result<Vec<Envelope>> {
+        self.0.prepare().await?;
+        log::retained(&self.0.records, topics).await
+    }
+}
+
+#[async_trait::async_trait]
+impl EventBus for EmbeddedBus {
+    async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
+        self.0.prepare().await?;
+        let (transaction, _turn) = self.0.begin(&self.0.records).await?;
+        log::append(&transaction, &records).await?;
+        let head = log::head(&transaction).await?;
+        transaction.commit().await?;
+        self.0.head.moved_to(head);
+        Ok(())
+    }
+
+    async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Box<dyn Subscription>> {
+        self.0.prepare().await?;
+        self.0.head.watch(&self.0);
+        Ok(Box::new(EmbeddedSubscription::new(self.0.clone(), group, topics)))
+    }
+}
+
+/// What the subscriptions of a process share.
+struct Broker {
+    location: String,
+    /// For records, which must survive a power cut once published.
+    records: DatabaseConnection,
+    /// For positions and leases: lost ones only mean that records are delivered again.
+    positions: DatabaseConnection,
+    /// This process's writers queue here instead of polling for the file's lock.
+    writers: Semaphore,
+    prepared: OnceCell<()>,
+    head: Head,
+    lease: Duration,
+}
+
+impl Broker {
+    /// Creates the tables once for each process.
+    async fn prepare(&self) -> Result<()> {
+        let prepare = async || {
+            connect(&self.records, &self.location).await?;
+            apply_migrations(&self.records, schema::migrations()).await
+        };
+        let prepared = self.prepared.get_or_try_init(prepare).await;
+        prepared.map(|_| ()).map_err(|error| {
+            Error::unavailable("the event broker cannot be used").because(error.context(format!(
+                "cannot prepare the event broker {}; check the setting events.path",
+                self.location
+            )))
+        })
+    }
+
+    async fn begin(
+        &self,
+        pool: &DatabaseConnection,
+    ) -> Result<(DatabaseTransaction, SemaphorePermit<'_>)> {
+        let busy = || Error::unavailable("the event broker is busy");
+        let turn = tokio::time::timeout(WRITE_PATIENCE, self.writers.acquire())
+            .await
+            .map_err(|_| busy())?
+            .map_err(Error::internal)?;
+        let transaction = pool.begin_with_options(write_options()).await;
+        let transaction = transaction.map_err(|error| match is_busy(&error) {
+            true => busy().because(error),
+            false => error.into(),
+        })?;
+        Ok((transaction, turn))
+    }
+}

@@ -1,0 +1,154 @@
+//! A group's view on its topics in the embedded broker.
+
+mod progress;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::lease::{self, Lease};
+use super::{Broker, log};
+use crate::kernel::error::Result;
+use crate::kernel::events::bus::{Delivery, Position, Subscription};
+use crate::kernel::events::dead_letter::describe;
+use progress::Progress;
+
+/// Records read at once.
+const BATCH: u64 = 256;
+/// How often to ask for a lease that another subscription holds.
+const LEASE_RETRY: Duration = Duration::from_millis(200);
+
+pub(super) struct EmbeddedSubscription {
+    broker: Arc<Broker>,
+    group: String,
+    topics: Vec<String>,
+    owner: Uuid,
+    head: watch::Receiver<i64>,
+    membership: Option<Membership>,
+    epoch: u64,
+}
+
+/// What is known while the lease is held.
+struct Membership {
+    lease: Lease,
+    /// How far each topic was read.
+    read: BTreeMap<String, i64>,
+    buffer: VecDeque<Delivery>,
+    progress: BTreeMap<String, Progress>,
+}
+
+impl EmbeddedSubscription {
+    pub(super) fn new(broker: Arc<Broker>, group: &str, topics: &[String]) -> Self {
+        Self {
+            head: broker.head.receiver(),
+            broker,
+            group: group.to_owned(),
+            topics: topics.to_vec(),
+            owner: Uuid::now_v7(),
+            membership: None,
+            epoch: 0,
+        }
+    }
+
+    /// Takes the group's lease, waiting for whoever holds it, and goes on where the group is.
+    async fn join(&mut self) -> Result<()> {
+        self.membership = None;
+        let lease = loop {
+            match Lease::take(&self.broker, &self.group, self.owner).await? {
+                Some(lease) => break lease,
+                None => tokio::time::sleep(LEASE_RETRY).await,
+            }
+        };
+        let mut read = log::positions(&self.broker.positions, &self.group).await?;
+        read.retain(|topic, _| self.topics.contains(topic));
+        for topic in &self.topics {
+            read.entry(topic.clone()).or_default();
+        }
+        self.epoch += 1;
+        let (buffer, progress) = (VecDeque::new(), BTreeMap::new());
+        self.membership = Some(Membership { lease, read, buffer, progress });
+        Ok(())
+    }
+
+    /// Reads what comes next into the buffer; waits if there is nothing.
+    async fn fill(&mut self) -> Result<()> {
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        // Before reading: a record that comes in between must not be waited past.
+        self.head.mark_unchanged();
+        let records = log::after(&self.broker.positions, &membership.read, BATCH).await?;
+        if records.is_empty() {
+            // Looks up now and then to see whether the lease is still held.
+            let _ = tokio::time::timeout(self.broker.lease, self.head.changed()).await;
+            return Ok(());
+        }
+        for record in records {
+            membership.read.insert(record.topic.clone(), record.offset);
+            let Some(envelope) = record.envelope else { continue };
+            membership.progress.entry(record.topic.clone()).or_default().hand_out(record.offset);
+            let position =
+                Position { stream: record.topic, offset: record.offset, epoch: self.epoch };
+            membership.buffer.push_back(Delivery { envelope, position });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Subscription for EmbeddedSubscription {
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            let held = self.membership.as_ref().is_some_and(|member| member.lease.is_held());
+            if !held {
+                self.join().await?;
+            }
+            let buffered = self.membership.as_mut().and_then(|member| member.buffer.pop_front());
+            match buffered {
+                Some(delivery) => return Ok(delivery),
+                None => self.fill().await?,
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, delivery: Delivery) -> Result<()> {
+        let Position { stream, offset, epoch } = delivery.position;
+        let Some(membership) = self.membership.as_mut().filter(|_| epoch == self.epoch) else {
+            return Ok(());
+        };
+        let Some(progress) = membership.progress.get_mut(&stream) else { return Ok(()) };
+        let Some(position) = progress.acknowledge(offset) else { return Ok(()) };
+        let (transaction, _turn) = self.broker.begin(&self.broker.positions).await?;
+        if !lease::is_owned(&transaction, &self.group, self.owner).await? {
+            self.membership = None;
+            return Ok(());
+        }
+        log::move_position(&transaction, &self.group, &stream, position).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        match self.membership.take() {
+            Some(_) => lease::give_up(&self.broker, &self.group, self.owner).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for EmbeddedSubscription {
+    fn drop(&mut self) {
+        // Left without close, as by an aborted task: the lease would otherwise have to lapse.
+        let (Some(_), Ok(runtime)) =
+            (self.membership.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let (broker, group, owner) = (self.broker.clone(), self.group.clone(), self.owner);
+        runtime.spawn(async move {
+            if let Err(error) = lease::give_up(&broker, &group, owner).await {
+                tracing::debug!(group, error = describe(&error), "a group's lease has to lapse");
+            }
+        });
+    }
+}

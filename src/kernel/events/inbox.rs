@@ -1,0 +1,89 @@
+//! The inbox: which events a consumer has handled. A row commits together with the effect.
+
+use std::time::Duration;
+
+use sea_orm::sea_query::{ColumnDef, Expr, ExprTrait as _, Index, OnConflict, Query, Table};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, DeriveIden};
+use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+use super::{micros, now_micros};
+use crate::kernel::database::Database;
+use crate::kernel::error::{Error, Result};
+
+#[derive(DeriveIden)]
+enum Inbox {
+    Table,
+    Consumer,
+    EventId,
+    /// Unix microseconds.
+    ProcessedAt,
+}
+
+/// Writes the row; `false` when it is there already.
+pub(crate) async fn insert(
+    transaction: &DatabaseTransaction,
+    consumer: &str,
+    event_id: &str,
+) -> Result<bool> {
+    let statement = Query::insert()
+        .into_table(Inbox::Table)
+        .columns([Inbox::Consumer, Inbox::EventId, Inbox::ProcessedAt])
+        .values([consumer.into(), event_id.into(), now_micros().into()])
+        .map_err(Error::internal)?
+        .on_conflict(OnConflict::columns([Inbox::Consumer, Inbox::EventId]).do_nothing().to_owned())
+        .take();
+    Ok(transaction.execute(&statement).await?.rows_affected() == 1)
+}
+
+/// Whether the event was handled; saves most repeated deliveries a transaction.
+pub(crate) async fn contains(database: &Database, consumer: &str, event_id: &str) -> Result<bool> {
+    let query = Query::select()
+        .expr(Expr::val(1))
+        .from(Inbox::Table)
+        .and_where(Expr::col(Inbox::Consumer).eq(consumer))
+        .and_where(Expr::col(Inbox::EventId).eq(event_id))
+        .take();
+    Ok(database.connection().query_one(&query).await?.is_some())
+}
+
+/// Forgets what was handled longer ago than `retention`, which must exceed how long the bus keeps
+/// records: what it forgets could otherwise be delivered again.
+pub(crate) async fn prune(database: &Database, retention: Duration) -> Result<u64> {
+    let statement = Query::delete()
+        .from_table(Inbox::Table)
+        .and_where(Expr::col(Inbox::ProcessedAt).lt(now_micros().saturating_sub(micros(retention))))
+        .take();
+    let open = database.begin_own().await?;
+    let removed = open.connection().execute(&statement).await?.rows_affected();
+    open.commit().await?;
+    Ok(removed)
+}
+
+/// Creates the inbox.
+pub(crate) struct CreateInbox;
+
+impl MigrationName for CreateInbox {
+    fn name(&self) -> &str {
+        "kernel_0002_create_inbox"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateInbox {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = Table::create()
+            .table(Inbox::Table)
+            .col(ColumnDef::new(Inbox::Consumer).text().not_null())
+            .col(ColumnDef::new(Inbox::EventId).text().not_null())
+            .col(ColumnDef::new(Inbox::ProcessedAt).big_integer().not_null())
+            .primary_key(Index::create().col(Inbox::Consumer).col(Inbox::EventId))
+            .take();
+        manager.create_table(table).await?;
+        let index = Index::create()
+            .name("inbox_processed_at")
+            .table(Inbox::Table)
+            .col(Inbox::ProcessedAt)
+            .take();
+        manager.create_index(index).await
+    }
+}

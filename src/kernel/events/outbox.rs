@@ -1,0 +1,109 @@
+//! The outbox: events as rows of the writer's transaction.
+//!
+//! The columns `id`, `aggregatetype`, `aggregateid`, `type` and `payload` are those that Debezium's
+//! outbox event router reads by default, so that change data capture can replace the relay.
+
+mod queue;
+mod schema;
+
+use chrono::DateTime;
+use prost_types::Timestamp;
+use sea_orm::sea_query::Query;
+use sea_orm::{ConnectionTrait as _, DbErr, QueryResult};
+use uuid::Uuid;
+
+use super::origin::{Origin, current_traceparent};
+use super::{Event, now_micros};
+use crate::kernel::database::Open;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::proto::events::Envelope;
+
+pub(crate) use queue::{claim, is_waiting, postpone, release, remove};
+pub(crate) use schema::CreateOutbox;
+use schema::Outbox;
+
+/// Writes an event into the outbox of the open transaction.
+pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
+    let full_name = E::full_name();
+    let declared = open.database().event(&full_name)?;
+    let payload = event.encode_to_vec();
+    let key = declared.key.read(&payload)?.unwrap_or_default();
+    let origin = Origin::current();
+    let now = now_micros();
+    let statement = Query::insert()
+        .into_table(Outbox::Table)
+        .columns([
+            Outbox::Id,
+            Outbox::Aggregatetype,
+            Outbox::Aggregateid,
+            Outbox::Type,
+            Outbox::Payload,
+            Outbox::Topic,
+            Outbox::Source,
+            Outbox::Traceparent,
+            Outbox::Actor,
+            Outbox::RequestId,
+            Outbox::CreatedAt,
+            Outbox::NextAttemptAt,
+        ])
+        .values([
+            Uuid::now_v7().into(),
+            declared.topic.clone().into(),
+            key.into(),
+            full_name.into(),
+            payload.into(),
+            declared.topic.clone().into(),
+            format!("/{}", open.database().service()).into(),
+            current_traceparent().into(),
+            origin.actor.into(),
+            origin.request_id.into(),
+            now.into(),
+            now.into(),
+        ])
+        .map_err(Error::internal)?
+        .take();
+    open.connection().execute(&statement).await?;
+    open.note_published();
+    Ok(())
+}
+
+/// A row that a relay has claimed.
+pub(crate) struct Row {
+    pub(crate) position: i64,
+    pub(crate) attempts: i32,
+    pub(crate) envelope: Envelope,
+}
+
+impl Row {
+    /// The aggregate, whose events keep their order.
+    pub(crate) fn aggregate(&self) -> (&str, &str) {
+        (&self.envelope.topic, &self.envelope.subject)
+    }
+
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let created_at: i64 = row.try_get("", "created_at")?;
+        let envelope = Envelope {
+            id: row.try_get::<Uuid>("", "id")?.to_string(),
+            source: row.try_get("", "source")?,
+            r#type: row.try_get("", "type")?,
+            subject: row.try_get("", "aggregateid")?,
+            time: timestamp(created_at),
+            topic: row.try_get("", "topic")?,
+            traceparent: row.try_get("", "traceparent")?,
+            actor: row.try_get("", "actor")?,
+            request_id: row.try_get("", "request_id")?,
+            data: row.try_get::<Vec<u8>>("", "payload")?,
+        };
+        Ok(Self {
+            position: row.try_get("", "position")?,
+            attempts: row.try_get("", "attempts")?,
+            envelope,
+        })
+    }
+}
+
+fn timestamp(micros: i64) -> Option<Timestamp> {
+    let time = DateTime::from_timestamp_micros(micros)?;
+    let nanos = i32::try_from(time.timestamp_subsec_nanos()).ok()?;
+    Some(Timestamp { seconds: time.timestamp(), nanos })
+}

@@ -1,0 +1,80 @@
+//! The outbox table. Times are Unix microseconds.
+
+use sea_orm::DbErr;
+use sea_orm::DeriveIden;
+use sea_orm::sea_query::{ColumnDef, Index, Table};
+use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+
+/// The table and its columns.
+#[derive(DeriveIden)]
+pub(crate) enum Outbox {
+    Table,
+    /// Order of insertion; for one aggregate that is the order of its changes, because its writers
+    /// exclude each other.
+    Position,
+    /// Id of the event.
+    Id,
+    Aggregatetype,
+    Aggregateid,
+    Type,
+    Payload,
+    Topic,
+    Source,
+    Traceparent,
+    Actor,
+    RequestId,
+    CreatedAt,
+    /// How often publishing failed.
+    Attempts,
+    /// Not to be published before.
+    NextAttemptAt,
+    /// The claim under which a relay publishes it.
+    ClaimedBy,
+    /// When that claim lapses.
+    ClaimedUntil,
+}
+
+/// Creates the outbox.
+pub(crate) struct CreateOutbox;
+
+impl MigrationName for CreateOutbox {
+    fn name(&self) -> &str {
+        "kernel_0001_create_outbox"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateOutbox {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let text = |column| ColumnDef::new(column).text().not_null().take();
+        let number = |column| ColumnDef::new(column).big_integer().not_null().default(0i64).take();
+        let table = Table::create()
+            .table(Outbox::Table)
+            .col(ColumnDef::new(Outbox::Position).big_integer().auto_increment().primary_key())
+            .col(ColumnDef::new(Outbox::Id).uuid().not_null().unique_key())
+            .col(text(Outbox::Aggregatetype))
+            .col(text(Outbox::Aggregateid))
+            .col(text(Outbox::Type))
+            .col(ColumnDef::new(Outbox::Payload).blob().not_null())
+            .col(text(Outbox::Topic))
+            .col(text(Outbox::Source))
+            .col(text(Outbox::Traceparent))
+            .col(text(Outbox::Actor))
+            .col(text(Outbox::RequestId))
+            .col(number(Outbox::CreatedAt))
+            .col(ColumnDef::new(Outbox::Attempts).integer().not_null().default(0i32))
+            .col(number(Outbox::NextAttemptAt))
+            .col(ColumnDef::new(Outbox::ClaimedBy).uuid())
+            .col(number(Outbox::ClaimedUntil))
+            .take();
+        manager.create_table(table).await?;
+        let index = Index::create()
+            .name("outbox_aggregate")
+            .table(Outbox::Table)
+            .col(Outbox::Aggregatetype)
+            .col(Outbox::Aggregateid)
+            .col(Outbox::Position)
+            .take();
+        manager.create_index(index).await
+    }
+}

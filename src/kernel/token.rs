@@ -1,1 +1,186 @@
-//! token
+//! Verification of access tokens, locally.
+//!
+//! Tokens are JSON Web Tokens by RFC 9068, signed with EdDSA or ES256 and nothing else. The keys
+//! come from a [`KeySource`] and are cached; sessions that ended early come from a
+//! [`RevocationSource`], which is asked twice a second. While the sources are away the last good
+//! state holds; before the first state has arrived nothing can be said, and that is `UNAVAILABLE`.
+
+mod keys;
+mod refresh;
+mod revocations;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{decode_header, errors::ErrorKind, get_current_timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
+
+use keys::Keys;
+use revocations::RevokedSessions;
+
+/// The most that clocks may differ, in seconds.
+const LEEWAY_SECONDS: u64 = 5;
+
+/// The longest that a token may be valid, in seconds. Ended sessions are remembered as long, so that
+/// a token of longer life could outlive its revocation; it is refused.
+const MAX_TOKEN_SECONDS: u64 = 60 * 60;
+
+/// How many verified tokens are remembered.
+const MAX_VERIFIED_TOKENS: u64 = 100_000;
+
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// What a token's signer states about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// The claim `iss` that tokens must have.
+    pub issuer: String,
+    /// The claim `aud` that tokens must have.
+    pub audience: String,
+}
+
+/// Where the public keys come from.
+#[async_trait]
+pub trait KeySource: Send + Sync {
+    /// The keys as a JSON Web Key Set.
+    async fn jwks(&self) -> Result<JwkSet>;
+}
+
+/// Where ended sessions come from.
+#[async_trait]
+pub trait RevocationSource: Send + Sync {
+    /// The sessions that ended since then; all whose tokens could still be valid when `None`.
+    async fn revocations(&self, since: Option<SystemTime>) -> Result<Revocations>;
+}
+
+/// Sessions that ended before their tokens expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocations {
+    /// Ids of the sessions.
+    pub session_ids: Vec<String>,
+    /// The source's clock: `since` of the next question.
+    pub as_of: SystemTime,
+}
+
+/// What a verified token says. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued it.
+    pub iss: String,
+    /// Id of the user.
+    pub sub: String,
+    /// For whom it was issued.
+    pub aud: String,
+    /// When it expires.
+    pub exp: u64,
+    /// Before when it is not valid.
+    pub nbf: u64,
+    /// When it was issued.
+    pub iat: u64,
+    /// Id of the token.
+    pub jti: String,
+    /// Id of the session.
+    pub sid: String,
+    /// Names of the user's roles.
+    pub roles: Vec<String>,
+    /// The user's plan.
+    pub plan: String,
+}
+
+/// Verifies access tokens.
+pub struct Verifier {
+    keys: Keys,
+    revoked: RevokedSessions,
+    /// Claims by the SHA-256 of the token, so that the tokens themselves are not kept.
+    verified: moka::future::Cache<[u8; 32], Arc<Claims>>,
+}
+
+impl Verifier {
+    /// A verifier that asks its sources when it first needs them; [`Verifier::spawn_refresh`] keeps
+    /// it up to date.
+    pub fn new(
+        settings: TokenSettings,
+        keys: Arc<dyn KeySource>,
+        revocations: Arc<dyn RevocationSource>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            keys: Keys::new(&settings, keys),
+            revoked: RevokedSessions::new(revocations),
+            verified: moka::future::Cache::new(MAX_VERIFIED_TOKENS),
+        })
+    }
+
+    /// The claims of a valid token. `UNAUTHENTICATED` when it is not valid, `UNAVAILABLE` when that
+    /// cannot be known yet.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Claims>> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused("the access token is too long"));
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let claims = match self.verified.get(&digest).await {
+            Some(claims) if claims.exp + LEEWAY_SECONDS >= get_current_timestamp() => claims,
+            Some(_) => return Err(expired()),
+            None => {
+                let claims = Arc::new(self.check(token).await?);
+                self.verified.insert(digest, claims.clone()).await;
+                claims
+            }
+        };
+        if self.revoked.contains(&claims.sid).await? {
+            return Err(refused("the session is over"));
+        }
+        Ok(claims)
+    }
+
+    async fn check(&self, token: &str) -> Result<Claims> {
+        let header = decode_header(token).map_err(invalid)?;
+        let is_access_token = header.typ.as_deref().is_some_and(|typ| {
+            // RFC 9068, section 4, with the media type's short form of RFC 7515, section 4.1.9.
+            let typ = typ.to_ascii_lowercase();
+            typ.strip_prefix("application/").unwrap_or(&typ) == "at+jwt"
+        });
+        if !is_access_token {
+            return Err(refused("the token is no access token"));
+        }
+        if header.crit.is_some() {
+            // RFC 7515, section 4.1.11: extensions that we do not know must not be passed over.
+            return Err(refused("the access token needs an extension"));
+        }
+        let kid = header.kid.as_deref().ok_or_else(|| refused("the access token names no key"))?;
+        let key = self.keys.find(kid).await?;
+        let claims = key.verify(token).map_err(invalid)?;
+        if claims.exp > get_current_timestamp() + MAX_TOKEN_SECONDS {
+            return Err(refused("the access token is valid for too long"));
+        }
+        Ok(claims)
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+fn refused(message: &str) -> Error {
+    Error::new(UNAUTHENTICATED, message)
+}
+
+fn expired() -> Error {
+    refused("the access token has expired")
+}
+
+fn invalid(error: jsonwebtoken::errors::Error) -> Error {
+    match error.kind() {
+        ErrorKind::ExpiredSignature => expired(),
+        _ => refused("the access token is not valid").because(error),
+    }
+}

@@ -1,0 +1,141 @@
+//! The public keys, cached.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use tokio::sync::Mutex;
+
+use super::{Claims, KeySource, LEEWAY_SECONDS, TokenSettings, refused};
+use crate::kernel::error::{Error, Result};
+
+/// How often an unknown key makes us ask, so that made-up keys cannot make us flood the source.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often we ask while no keys have arrived at all.
+const FIRST_KEYS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the source may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The claims without which a token says nothing.
+const REQUIRED_CLAIMS: [&str; 5] = ["iss", "sub", "aud", "exp", "nbf"];
+
+/// The keys, by their ids.
+pub(super) struct Keys {
+    source: Arc<dyn KeySource>,
+    settings: TokenSettings,
+    current: ArcSwapOption<HashMap<String, Arc<Key>>>,
+    /// When the source was last asked. Held while it is asked, so that many callers ask once.
+    asked: Mutex<Option<Instant>>,
+}
+
+/// A public key and what a token signed by it must say.
+pub(super) struct Key {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Key {
+    pub(super) fn verify(&self, token: &str) -> jsonwebtoken::errors::Result<Claims> {
+        decode::<Claims>(token, &self.key, &self.validation).map(|token| token.claims)
+    }
+}
+
+impl Keys {
+    pub(super) fn new(settings: &TokenSettings, source: Arc<dyn KeySource>) -> Self {
+        Self {
+            source,
+            settings: settings.clone(),
+            current: ArcSwapOption::empty(),
+            asked: Mutex::new(None),
+        }
+    }
+
+    /// The key of an id; the source is asked for one that is not known, within bounds.
+    pub(super) async fn find(&self, kid: &str) -> Result<Arc<Key>> {
+        if let Some(key) = self.known(kid) {
+            return Ok(key);
+        }
+        let mut asked = self.asked.lock().await;
+        // Somebody else may have fetched it while we waited.
+        if let Some(key) = self.known(kid) {
+            return Ok(key);
+        }
+        let interval = match self.current.load().is_some() {
+            true => UNKNOWN_KEY_INTERVAL,
+            false => FIRST_KEYS_INTERVAL,
+        };
+        if asked.is_none_or(|asked| asked.elapsed() >= interval) {
+            *asked = Some(Instant::now());
+            if let Err(error) = self.fetch().await {
+                tracing::warn!(%error, "token keys could not be fetched");
+            }
+        }
+        match self.current.load().is_some() {
+            true => self.known(kid).ok_or_else(|| refused("the access token's key is not known")),
+            false => Err(Error::unavailable("access tokens cannot be verified yet")),
+        }
+    }
+
+    /// Asks the source now; `true` when a key that was there is gone.
+    pub(super) async fn refresh(&self) -> Result<bool> {
+        let mut asked = self.asked.lock().await;
+        *asked = Some(Instant::now());
+        self.fetch().await
+    }
+
+    /// Whether keys have arrived.
+    pub(super) fn are_there(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    fn known(&self, kid: &str) -> Option<Arc<Key>> {
+        self.current.load().as_ref()?.get(kid).cloned()
+    }
+
+    async fn fetch(&self) -> Result<bool> {
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.source.jwks());
+        let set: JwkSet = fetched.await.map_err(|_| Error::unavailable("timed out"))??;
+        let keys: HashMap<_, _> = set.keys.iter().filter_map(|jwk| self.key(jwk)).collect();
+        if keys.is_empty() {
+            return Err(Error::unavailable("the key set holds no key that could verify"));
+        }
+        let before = self.current.load_full();
+        let removed = before.is_some_and(|before| before.keys().any(|kid| !keys.contains_key(kid)));
+        self.current.store(Some(Arc::new(keys)));
+        Ok(removed)
+    }
+
+    /// A key of the two algorithms we take; others in the set are not for us.
+    fn key(&self, jwk: &Jwk) -> Option<(String, Arc<Key>)> {
+        let (algorithm, name) = match &jwk.algorithm {
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+            }
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                (Algorithm::ES256, KeyAlgorithm::ES256)
+            }
+            _ => return None,
+        };
+        let is_other = jwk.common.key_algorithm.is_some_and(|stated| stated != name);
+        let is_for_signatures =
+            jwk.common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);
+        if is_other || !is_for_signatures {
+            return None;
+        }
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&REQUIRED_CLAIMS);
+        validation.set_issuer(&[&self.settings.issuer]);
+        validation.set_audience(&[&self.settings.audience]);
+        let key = Key { key: DecodingKey::from_jwk(jwk).ok()?, validation };
+        Some((jwk.common.key_id.clone()?, Arc::new(key)))
+    }
+}

@@ -1,2 +1,3 @@
-//! x
+//! The audit service.
+
 fn main() {}

@@ -1,2 +1,3 @@
-//! x
+//! The authz service.
+
 fn main() {}

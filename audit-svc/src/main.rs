@@ -1,3 +1,2 @@
-//! The audit service.
-
+//! x
 fn main() {}

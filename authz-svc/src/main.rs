@@ -1,3 +1,2 @@
-//! The authz service.
-
+//! x
 fn main() {}

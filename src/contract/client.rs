@@ -11,7 +11,7 @@ use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
 
 /// Declares a client trait and its implementation over a [`MeshChannel`].
 ///
-/// [`MeshChannel`]: crate::contract::client::MeshChannel
+/// [`MeshChannel`]: crate::kernel::channel::MeshChannel
 macro_rules! client {
     (
         $(#[$doc:meta])*
@@ -31,13 +31,13 @@ macro_rules! client {
         #[doc = concat!("[`", stringify!($client), "`] over the mesh.")]
         #[derive(Clone, Debug)]
         pub struct $grpc {
-            stub: $stub<$crate::contract::client::MeshChannel>,
+            stub: $stub<$crate::kernel::channel::MeshChannel>,
             bearer: $crate::contract::client::Bearer,
         }
 
         impl $grpc {
             /// A client on the channel to the service.
-            pub fn new(channel: $crate::contract::client::MeshChannel) -> Self {
+            pub fn new(channel: $crate::kernel::channel::MeshChannel) -> Self {
                 Self { stub: $stub::new(channel), bearer: Default::default() }
             }
 
@@ -97,25 +97,6 @@ impl Bearer {
             }
         }
         Ok(request)
-    }
-}
-
-
-/// The channel, until the mesh has one.
-#[derive(Clone, Debug)]
-pub struct MeshChannel;
-impl tower::Service<http::Request<tonic::body::Body>> for MeshChannel {
-    type Response = http::Response<tonic::body::Body>;
-    type Error = tonic::Status;
-    type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-    fn call(&mut self, _: http::Request<tonic::body::Body>) -> Self::Future {
-        Box::pin(async { Err(tonic::Status::unavailable("")) })
     }
 }
 

@@ -1,1 +1,177 @@
-//! channel
+//! The client side of the mesh: a balanced, breaking, retrying, deadline-keeping gRPC channel.
+//!
+//! A [`MeshChannel`] leads to one service. It follows the registry, spreads calls over the instances
+//! by how busy they are, leaves out those that fail and takes them back in time. Every generated
+//! client takes it as its transport; the gateway calls it with raw bytes.
+//!
+//! What is repeated: a call that provably never reached a server, always; a call that may have run,
+//! only when its contract says that repeating it is harmless, and within a budget, so that retries
+//! cannot multiply an outage. The deadline spans all attempts and travels with each.
+//!
+//! What is handed on from [`kernel::call`](crate::kernel::call): the request id, the user and the
+//! deadline; and the trace context of the current span.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, Response};
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::kernel::call;
+use crate::kernel::policy::PolicyTable;
+use crate::kernel::registry::Registry;
+use crate::kernel::settings::ChannelSettings;
+use crate::kernel::telemetry::Metrics;
+use crate::kernel::tls::MeshIdentity;
+
+mod balancer;
+mod budget;
+mod endpoint;
+mod exchange;
+mod failure;
+mod message;
+pub(crate) mod metadata;
+mod replay;
+mod reply;
+mod transport;
+mod web;
+
+use exchange::{Exchange, Traits};
+
+/// The channel to one service. Clones share connections and what is known of the instances.
+#[derive(Clone)]
+pub struct MeshChannel {
+    exchange: Arc<Exchange>,
+    policies: Option<Arc<PolicyTable>>,
+    metrics: Option<Metrics>,
+    default_deadline: Duration,
+}
+
+/// What the caller of [`MeshChannel::unary`] knows of the method.
+#[derive(Clone, Copy, Debug)]
+pub struct UnaryOptions {
+    /// How long the call may take, all attempts included.
+    pub deadline: Duration,
+    /// Whether repeating the call is harmless.
+    pub idempotent: bool,
+}
+
+/// The reply of a successful unary call.
+#[derive(Clone, Debug)]
+pub struct UnaryReply {
+    /// The message in protobuf encoding.
+    pub message: Bytes,
+    /// The reply's metadata.
+    pub metadata: HeaderMap,
+}
+
+impl MeshChannel {
+    /// The channel to `service`, whose instances the registry knows. `identity` is the own one;
+    /// without it the mesh is plaintext. Nothing is connected before the first call.
+    pub fn new(
+        service: &str,
+        identity: Option<&MeshIdentity>,
+        registry: &dyn Registry,
+        settings: &ChannelSettings,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            exchange: Arc::new(Exchange::new(service, identity, registry, settings)?),
+            policies: None,
+            metrics: None,
+            default_deadline: settings.default_deadline,
+        })
+    }
+
+    /// The same channel, knowing the contracts: their deadlines hold by default, and idempotent
+    /// methods are repeated when an instance fails.
+    pub fn with_policies(mut self, policies: Arc<PolicyTable>) -> Self {
+        self.policies = Some(policies);
+        self
+    }
+
+    /// The same channel, measuring its calls.
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The service it leads to.
+    pub fn service(&self) -> &str {
+        self.exchange.service()
+    }
+
+    /// Makes a unary call with a message in protobuf encoding.
+    pub async fn unary(
+        &self,
+        path: &PathAndQuery,
+        message: Bytes,
+        metadata: HeaderMap,
+        options: UnaryOptions,
+    ) -> Result<UnaryReply, Status> {
+        let mut request = Request::new(Body::new(message::framed(message)));
+        *request.uri_mut() = path.clone().into();
+        *request.headers_mut() = metadata;
+        let deadline = earliest(Instant::now() + options.deadline);
+        let traits = Traits { deadline, idempotent: options.idempotent, unary: true };
+        message::read_reply(self.measured(request, traits).await).await
+    }
+
+    async fn measured(&self, request: Request<Body>, traits: Traits) -> Response<Body> {
+        let Some(metrics) = &self.metrics else {
+            return self.exchange.run(request, traits).await.into_response();
+        };
+        let (method, start) = (request.uri().path().to_owned(), Instant::now());
+        let reply = self.exchange.run(request, traits).await;
+        metrics.rpc_client_call(&method, reply.code(), start.elapsed());
+        reply.into_response()
+    }
+
+    /// What holds for a call: the caller's timeout or else the method's, never later than the
+    /// deadline of the call being served.
+    fn traits(&self, request: &Request<Body>) -> Traits {
+        let policy = self.policies.as_ref().and_then(|table| table.method(request.uri().path()));
+        let timeout = metadata::timeout(request.headers())
+            .or(policy.map(|policy| policy.deadline))
+            .unwrap_or(self.default_deadline);
+        Traits {
+            deadline: earliest(Instant::now() + timeout),
+            idempotent: policy.is_some_and(|policy| policy.idempotency.is_repeatable()),
+            unary: policy.is_some_and(|policy| !policy.server_streaming),
+        }
+    }
+}
+
+impl tower::Service<Request<Body>> for MeshChannel {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let traits = self.traits(&request);
+        let channel = self.clone();
+        Box::pin(async move { Ok(channel.measured(request, traits).await) })
+    }
+}
+
+impl std::fmt::Debug for MeshChannel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MeshChannel").field("service", &self.service()).finish()
+    }
+}
+
+fn earliest(deadline: Instant) -> Instant {
+    match call::current().and_then(|call| call.deadline) {
+        Some(served) => deadline.min(served),
+        None => deadline,
+    }
+}

@@ -90,6 +90,10 @@ pub struct MethodPolicy {
     pub idempotency: Idempotency,
     /// Whether the method has a route on the REST edge.
     pub routed: bool,
+    /// Whether the client sends a stream of messages instead of one.
+    pub client_streaming: bool,
+    /// Whether the server answers with a stream of messages instead of one.
+    pub server_streaming: bool,
     /// The rules of the request's fields.
     pub validation: Arc<MessageRules>,
     input: MessageDescriptor,

@@ -1,1 +1,17 @@
-//! server
+//! The server side of the mesh and of the edge.
+//!
+//! A [`Listener`] accepts connections, with or without mTLS, within limits, and ends in order: it
+//! stops accepting, tells its clients to go (GOAWAY, `Connection: close`), finishes what is in
+//! flight and leaves nobody who is merely silent in the way. gRPC, REST and the admin port share it.
+//!
+//! [`grpc_app`] puts the contract's policy around gRPC services: who the peer is by its certificate,
+//! for which user it speaks, whether it may, whether the request is sound, until when, and what is
+//! recorded of it. A service behind it sees only calls that its contract allows.
+
+mod connection;
+mod grpc;
+mod listener;
+
+pub use connection::Peer;
+pub use grpc::{GrpcContext, grpc_app};
+pub use listener::{Listener, Serving};

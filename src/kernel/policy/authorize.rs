@@ -39,6 +39,12 @@ impl Callers {
         (routed && peer == GATEWAY) || self.names(peer)
     }
 
+    /// Whether the contract names a peer itself, not by `*`. Only such a peer is believed when it
+    /// says for which user it calls.
+    pub fn name_explicitly(&self, peer: &str) -> bool {
+        is_member(peer) && self.named.iter().any(|name| name == peer)
+    }
+
     /// Whether the contract names a peer, be it by `*`.
     pub fn names(&self, peer: &str) -> bool {
         is_member(peer) && (self.everyone || self.named.iter().any(|name| name == peer))

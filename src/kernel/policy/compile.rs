@@ -88,6 +88,8 @@ impl Compiler<'_> {
                 .collect::<anyhow::Result<_>>()?,
             idempotency: idempotency(method),
             routed: options::has(self.pool, &declared, options::HTTP),
+            client_streaming: method.is_client_streaming(),
+            server_streaming: method.is_server_streaming(),
             validation: Arc::new(MessageRules::compile(&input)?),
             callers: Callers::new(policy.callers),
             input,

@@ -9,6 +9,8 @@ mod constraint;
 mod format;
 mod run;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 use constraint::Constraint;
 use scalar::ScalarKind;

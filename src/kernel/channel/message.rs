@@ -1,0 +1,70 @@
+//! The five bytes before every gRPC message.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::Response;
+use http_body_util::{BodyExt as _, Full};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::UnaryReply;
+
+/// One byte that says whether the message is compressed, four with its length.
+const PREFIX_BYTES: usize = 5;
+
+/// A message as the body of a request.
+pub(super) fn framed(message: Bytes) -> Full<Bytes> {
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    // A message longer than a protobuf may be (2 GiB) cannot have been encoded.
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.extend_from_slice(&message);
+    Full::new(framed.freeze())
+}
+
+/// The one message of a reply, or the status that came instead.
+pub(super) async fn read_reply(response: Response<Body>) -> Result<UnaryReply, Status> {
+    let (head, body) = response.into_parts();
+    let early = Status::from_header_map(&head.headers);
+    if let Some(status) = early.filter(|status| status.code() != Code::Ok) {
+        return Err(status);
+    }
+    let collected = body.collect().await?;
+    let late = collected.trailers().and_then(Status::from_header_map);
+    if let Some(status) = late.filter(|status| status.code() != Code::Ok) {
+        return Err(status);
+    }
+    let message = unframed(collected.to_bytes())?;
+    Ok(UnaryReply { message, metadata: head.headers })
+}
+
+fn unframed(mut bytes: Bytes) -> Result<Bytes, Status> {
+    if bytes.len() < PREFIX_BYTES {
+        return Err(Status::internal("the reply has no message"));
+    }
+    let compressed = bytes.get_u8() != 0;
+    let length = bytes.get_u32() as usize;
+    if compressed || bytes.len() != length {
+        return Err(Status::internal("the reply is not one uncompressed message"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_exactly_one_uncompressed_message() {
+        let cases: [(&[u8], Option<&[u8]>); 6] = [
+            (b"\0\0\0\0\x02hi", Some(b"hi")),
+            (b"\0\0\0\0\0", Some(b"")),
+            (b"", None),
+            (b"\0\0\0\0\x03hi", None),
+            (b"\0\0\0\0\x01hi", None),
+            (b"\x01\0\0\0\x02hi", None),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(unframed(Bytes::from_static(bytes)).ok().as_deref(), expected, "{bytes:?}");
+        }
+    }
+}

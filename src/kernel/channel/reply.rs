@@ -1,0 +1,111 @@
+//! What came back, whole or as a stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, response};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::endpoint::Attempt;
+use crate::kernel::error::Error;
+
+/// A reply with the gRPC status that is known of it.
+pub(super) struct Reply {
+    head: response::Parts,
+    content: Content,
+}
+
+enum Content {
+    Whole { data: Bytes, trailers: HeaderMap },
+    Stream(Body),
+}
+
+impl Reply {
+    pub(super) fn whole(head: response::Parts, data: Bytes, trailers: HeaderMap) -> Self {
+        Self { head, content: Content::Whole { data, trailers } }
+    }
+
+    pub(super) fn stream(head: response::Parts, body: Body) -> Self {
+        Self { head, content: Content::Stream(body) }
+    }
+
+    /// The status; of a stream that is under way, OK.
+    pub(super) fn code(&self) -> Code {
+        let trailers = match &self.content {
+            Content::Whole { trailers, .. } => status_code(trailers),
+            Content::Stream(_) => None,
+        };
+        status_code(&self.head.headers).or(trailers).unwrap_or(Code::Ok)
+    }
+
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.code() == Code::Unavailable
+    }
+
+    /// The attempt lasts as long as its reply streams, so that a busy instance looks busy.
+    pub(super) fn guarded_by(mut self, attempt: Attempt) -> Self {
+        if let Content::Stream(body) = self.content {
+            self.content = Content::Stream(Body::new(Guarded { body, _attempt: attempt }));
+        }
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let body = match self.content {
+            Content::Whole { data, trailers } if data.is_empty() && trailers.is_empty() => {
+                Body::empty()
+            }
+            Content::Whole { data, trailers } => {
+                Body::new(Full::new(data).with_trailers(async move { Some(Ok(trailers)) }))
+            }
+            Content::Stream(body) => body,
+        };
+        Response::from_parts(self.head, body)
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Self {
+        error.to_status().into()
+    }
+}
+
+impl From<Status> for Reply {
+    fn from(status: Status) -> Self {
+        let (head, ()) = status.into_http::<()>().into_parts();
+        Self::whole(head, Bytes::new(), HeaderMap::new())
+    }
+}
+
+fn status_code(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+struct Guarded {
+    body: Body,
+    _attempt: Attempt,
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

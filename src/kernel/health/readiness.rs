@@ -1,0 +1,136 @@
+//! The conditions under which a process may take traffic.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use serde::Serialize;
+
+/// A check that takes longer has failed.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What must hold for the process to take traffic. Clones share their state; a new one is starting.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    checks: Vec<(String, Check)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Starting,
+    Ready,
+    Draining,
+}
+
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Why a process is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The check that failed; `lifecycle` when the process starts or drains.
+    pub name: String,
+    /// What is wrong, a lower-case fragment.
+    pub reason: String,
+}
+
+impl Readiness {
+    /// Adds a check. It returns what is wrong, for the operator; asked whenever somebody probes, so
+    /// it should be cheap.
+    pub fn add<F, Fut>(&self, name: impl Into<String>, check: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let check: Check = Arc::new(move || check().boxed());
+        self.lock().checks.push((name.into(), check));
+    }
+
+    /// The start is done. A process that drains stays unready.
+    pub fn set_ready(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Starting {
+            state.phase = Phase::Ready;
+        }
+    }
+
+    /// The process ends: unready from now on.
+    pub fn drain(&self) {
+        self.lock().phase = Phase::Draining;
+    }
+
+    /// Why the process is not ready; empty when it is.
+    pub async fn reasons(&self) -> Vec<Reason> {
+        let (phase, checks) = {
+            let state = self.lock();
+            (state.phase, state.checks.clone())
+        };
+        let lifecycle = match phase {
+            Phase::Starting => Some("the process is starting"),
+            Phase::Draining => Some("the process is draining"),
+            Phase::Ready => None,
+        };
+        let failed = join_all(checks.iter().map(|(name, check)| run(name, check))).await;
+        let lifecycle = lifecycle.map(|reason| Reason::new("lifecycle", reason));
+        lifecycle.into_iter().chain(failed.into_iter().flatten()).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Readiness").field("phase", &self.lock().phase).finish()
+    }
+}
+
+impl Reason {
+    fn new(name: &str, reason: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), reason: reason.into() }
+    }
+}
+
+async fn run(name: &str, check: &Check) -> Option<Reason> {
+    match tokio::time::timeout(CHECK_TIMEOUT, check()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(reason)) => Some(Reason::new(name, reason)),
+        Err(_) => Some(Reason::new(name, format!("no answer within {CHECK_TIMEOUT:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn names(readiness: &Readiness) -> Vec<String> {
+        readiness.reasons().await.into_iter().map(|reason| reason.name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_between_start_and_drain_while_its_checks_hold() {
+        let readiness = Readiness::default();
+        assert_eq!(names(&readiness).await, ["lifecycle"]);
+        readiness.set_ready();
+        assert!(names(&readiness).await.is_empty());
+        readiness.add("database", || async { Err("it is away".to_owned()) });
+        assert_eq!(names(&readiness).await, ["database"]);
+        readiness.drain();
+        readiness.set_ready();
+        assert_eq!(names(&readiness).await, ["lifecycle", "database"]);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_has_failed() {
+        let readiness = Readiness::default();
+        readiness.set_ready();
+        readiness.add("broker", std::future::pending);
+        assert_eq!(names(&readiness).await, ["broker"]);
+    }
+}

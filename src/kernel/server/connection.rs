@@ -1,0 +1,227 @@
+//! The life of one connection: handshake, requests, and an end that nobody can hold up.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use super::listener::State;
+use crate::kernel::settings::ServerLimits;
+use crate::kernel::tls;
+
+/// How long a draining connection may stay without a request before it is dropped. Long enough for
+/// the last bytes of a reply and for the client to see the GOAWAY.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// A connection without a request for so long is told to go.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A silent HTTP/2 client is asked for a sign of life this often.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// The connection is given up when no sign comes within this time.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests at the same time on one HTTP/2 connection: the mesh has one connection per pair.
+const MAX_CONCURRENT_STREAMS: u32 = 1000;
+/// hyper's lower bound for the buffer of an HTTP/1.1 connection.
+const MIN_HTTP1_BUFFER_BYTES: usize = 8192;
+/// HTTP/2 flow-control windows that do not slow down a request of a megabyte.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Who is at the other end of a connection; an extension of every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address the connection comes from.
+    pub address: SocketAddr,
+    /// The identity that the peer's certificate states; `None` without mTLS.
+    pub identity: Option<Arc<str>>,
+}
+
+/// What every connection of a listener is served with.
+pub(super) struct Acceptance {
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) limits: ServerLimits,
+    pub(super) app: Router,
+    pub(super) state: Arc<State>,
+}
+
+/// Serves a connection until it ends or is to end.
+pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
+    let aborted = acceptance.state.aborted.clone();
+    tokio::select! {
+        () = aborted.cancelled() => {}
+        () = handshake(tcp, address, acceptance) => {}
+    }
+}
+
+async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
+    // Fails only on a socket that is gone already, which the first read will tell.
+    let _ = tcp.set_nodelay(true);
+    let Some(tls) = acceptance.tls.clone() else {
+        let peer = Peer { address, identity: None };
+        return requests(tcp, peer, acceptance).await;
+    };
+    let accepted = tokio::select! {
+        () = acceptance.state.draining.cancelled() => return,
+        accepted = tokio::time::timeout(acceptance.limits.handshake_timeout, tls.accept(tcp)) => {
+            accepted
+        }
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
+    };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let Some(identity) = tls::peer_identity(chain) else {
+        return tracing::warn!(%address, "refused a certificate that names no identity");
+    };
+    let peer = Peer { address, identity: Some(identity.into()) };
+    requests(stream, peer, acceptance).await;
+}
+
+async fn requests<I>(io: I, peer: Peer, acceptance: Arc<Acceptance>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(watch::Sender::new(Activity::default()));
+    let app = acceptance.app.clone();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let guard = InFlight::start(&activity, &acceptance.state);
+        request.extensions_mut().insert(ConnectInfo(peer.address));
+        request.extensions_mut().insert(peer.clone());
+        let reply = app.clone().call(request);
+        async move { reply.await.map(|response| guard.until_sent(response)) }
+    });
+    let builder = builder(&acceptance.limits);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        // Errors are the client's: it broke off, or spoke no HTTP.
+        _ = connection.as_mut() => return,
+        () = silent(&activity, acceptance.limits.header_read_timeout) => return,
+        () = quiet(&activity, IDLE_TIMEOUT) => {}
+        () = acceptance.state.draining.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = quiet(&activity, DRAIN_GRACE) => {}
+    }
+}
+
+fn builder(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .max_buf_size(MIN_HTTP1_BUFFER_BYTES.max(limits.max_header_bytes as usize));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .max_header_list_size(limits.max_header_bytes)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    builder
+}
+
+/// What happens on a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Activity {
+    in_flight: usize,
+    started: bool,
+}
+
+/// Ends when a connection has made no request at all for `patience`: it may be a client that sends
+/// its first bytes one by one, or none.
+async fn silent(activity: &watch::Sender<Activity>, patience: Duration) {
+    let mut activity = activity.subscribe();
+    let started = activity.wait_for(|activity| activity.started);
+    if tokio::time::timeout(patience, started).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+/// Ends when a connection has had no request in flight for `patience`.
+async fn quiet(activity: &watch::Sender<Activity>, patience: Duration) {
+    let mut activity = activity.subscribe();
+    loop {
+        // The sender outlives this future: neither wait can fail.
+        let _ = activity.wait_for(|activity| activity.in_flight == 0).await;
+        if tokio::time::timeout(patience, activity.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A request, from its headers to the last byte of its reply.
+struct InFlight {
+    activity: Arc<watch::Sender<Activity>>,
+    state: Arc<State>,
+}
+
+impl InFlight {
+    fn start(activity: &Arc<watch::Sender<Activity>>, state: &Arc<State>) -> Self {
+        activity.send_modify(|activity| {
+            activity.in_flight += 1;
+            activity.started = true;
+        });
+        state.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { activity: Arc::clone(activity), state: Arc::clone(state) }
+    }
+
+    fn until_sent(self, response: Response<Body>) -> Response<Guarded> {
+        response.map(|body| Guarded { body, _guard: self })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.activity.send_modify(|activity| activity.in_flight -= 1);
+        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a reply; hyper drops it when it is sent.
+struct Guarded {
+    body: Body,
+    _guard: InFlight,
+}
+
+impl http_body::Body for Guarded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading the first message of a request before the service does, within the contract's limit.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+
+use crate::kernel::error::{Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, Result, UNIMPLEMENTED};
+
+/// One byte that says whether the message is compressed, four with its length.
+const PREFIX_BYTES: usize = 5;
+
+/// The first message of a request, and the whole body for the service.
+pub(super) struct Read {
+    pub(super) message: Bytes,
+    pub(super) body: Body,
+}
+
+/// Reads the one message of a unary request. The length that the message announces is checked before
+/// any of it is read.
+pub(super) async fn read_unary(mut body: Body, max_bytes: usize) -> Result<Read> {
+    let (buffer, message) = read_first(&mut body, max_bytes).await?;
+    let one_message = || Error::new(INVALID_ARGUMENT, "the request is not exactly one message");
+    let message = message.ok_or_else(one_message)?;
+    if buffer.len() > PREFIX_BYTES + message.len() {
+        return Err(one_message());
+    }
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(broken)?;
+        if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+            return Err(one_message());
+        }
+    }
+    Ok(Read { message, body: Body::from(buffer) })
+}
+
+/// Reads the first message of a stream; the others pass through, each within the limit. A stream
+/// without any is taken as one empty message.
+pub(super) async fn read_stream(mut body: Body, max_bytes: usize) -> Result<Read> {
+    let (buffer, message) = read_first(&mut body, max_bytes).await?;
+    let rest = Limited { read: Some(buffer), body, max_bytes, header: BytesMut::new(), left: 0 };
+    Ok(Read { message: message.unwrap_or_default(), body: Body::new(rest) })
+}
+
+/// All bytes read so far, and the first message if there is one.
+async fn read_first(body: &mut Body, max_bytes: usize) -> Result<(Bytes, Option<Bytes>)> {
+    let mut buffer = BytesMut::new();
+    let mut announced = None;
+    loop {
+        if announced.is_none() && buffer.len() >= PREFIX_BYTES {
+            announced = Some(announced_length(&buffer, max_bytes)?);
+        }
+        if let Some(length) = announced
+            && buffer.len() >= PREFIX_BYTES + length
+        {
+            let buffer = buffer.freeze();
+            let message = buffer.slice(PREFIX_BYTES..PREFIX_BYTES + length);
+            return Ok((buffer, Some(message)));
+        }
+        match body.frame().await {
+            Some(frame) => {
+                if let Ok(data) = frame.map_err(broken)?.into_data() {
+                    buffer.extend_from_slice(&data);
+                }
+            }
+            None if buffer.is_empty() => return Ok((Bytes::new(), None)),
+            None => return Err(Error::new(INVALID_ARGUMENT, "the request breaks off")),
+        }
+    }
+}
+
+fn announced_length(prefix: &[u8], max_bytes: usize) -> Result<usize> {
+    if prefix[0] != 0 {
+        return Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"));
+    }
+    let length = (&prefix[1..PREFIX_BYTES]).get_u32() as usize;
+    if length > max_bytes {
+        let message = format!("the request has {length} bytes, at most {max_bytes} are taken");
+        return Err(Error::new(PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(length)
+}
+
+fn broken(error: axum::Error) -> Error {
+    Error::new(INVALID_ARGUMENT, "the request breaks off").because(error)
+}
+
+/// A stream of messages, cut off at the first that is too large.
+struct Limited {
+    read: Option<Bytes>,
+    body: Body,
+    max_bytes: usize,
+    /// The prefix of the next message as far as it was seen.
+    header: BytesMut,
+    /// Bytes of the message under way that are still to come.
+    left: usize,
+}
+
+impl Limited {
+    fn check(&mut self, mut data: &[u8]) -> Result<()> {
+        while !data.is_empty() {
+            if self.left > 0 {
+                let part = self.left.min(data.len());
+                self.left -= part;
+                data = &data[part..];
+                continue;
+            }
+            let part = (PREFIX_BYTES - self.header.len()).min(data.len());
+            self.header.extend_from_slice(&data[..part]);
+            data = &data[part..];
+            if self.header.len() == PREFIX_BYTES {
+                self.left = announced_length(&self.header, self.max_bytes)?;
+                self.header.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Limited {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, tonic::Status>>> {
+        let frame = match self.read.take() {
+            Some(read) => Some(Ok(Frame::data(read))),
+            None => ready!(Pin::new(&mut self.body).poll_frame(context)),
+        };
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map_err(broken)?;
+            self.check(frame.data_ref().map_or(&[], Bytes::as_ref))?;
+            Ok(frame)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn body(parts: &[&'static [u8]]) -> Body {
+        let parts: Vec<_> =
+            parts.iter().map(|part| Ok::<_, tonic::Status>(Bytes::from_static(part))).collect();
+        Body::from_stream(stream::iter(parts))
+    }
+
+    #[tokio::test]
+    async fn a_unary_request_is_one_message_within_the_limit() {
+        let cases: [(&[&'static [u8]], std::result::Result<&[u8], &str>); 9] = [
+            (&[b"\0\0\0\0\x02hi"], Ok(b"hi")),
+            (&[b"\0\0", b"\0\0\x02h", b"", b"i"], Ok(b"hi")),
+            (&[b"\0\0\0\0\0"], Ok(b"")),
+            (&[], Err("INVALID_ARGUMENT")),
+            (&[b"\0\0\0\0\x02h"], Err("INVALID_ARGUMENT")),
+            (&[b"\0\0\0\0\x02hi!"], Err("INVALID_ARGUMENT")),
+            (&[b"\0\0\0\0\x02hi", b"!"], Err("INVALID_ARGUMENT")),
+            (&[b"\0\xff\xff\xff\xff"], Err("PAYLOAD_TOO_LARGE")),
+            (&[b"\x01\0\0\0\x02hi"], Err("UNIMPLEMENTED")),
+        ];
+        for (parts, expected) in cases {
+            let read = read_unary(body(parts), 4).await;
+            match (read, expected) {
+                (Ok(read), Ok(message)) => {
+                    assert_eq!(read.message, message, "{parts:?}");
+                    let replayed = read.body.collect().await.expect("reads").to_bytes();
+                    assert_eq!(replayed, parts.concat(), "{parts:?}");
+                }
+                (Err(error), Err(reason)) => assert_eq!(error.code().reason, reason, "{parts:?}"),
+                (read, _) => panic!("{parts:?}: {:?}", read.map(|read| read.message)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_message_of_a_stream_has_the_limit() {
+        let small: &[&'static [u8]] = &[b"\0\0\0\0\x02hi\0\0", b"\0\0\x02yo"];
+        let read = read_stream(body(small), 4).await.expect("reads");
+        assert_eq!(read.message, "hi");
+        assert_eq!(read.body.collect().await.expect("reads").to_bytes(), small.concat());
+
+        let bomb: &[&'static [u8]] = &[b"\0\0\0\0\x02hi\0\0", b"\0\0\x05hello"];
+        let read = read_stream(body(bomb), 4).await.expect("the first is small");
+        assert!(read.body.collect().await.is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! What the contract states about a method, enforced.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body_util::{BodyExt as _, Full};
+use tonic::Code;
+
+use super::observe::{Outcome, Policy, status_of};
+use super::{GrpcContext, audited, body, refusal};
+use crate::kernel::call::{self, Call};
+use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
+use crate::kernel::policy::MethodPolicy;
+
+/// Runs the service for calls that their contract allows, with the [`Call`] in scope.
+pub(super) async fn enforce(
+    State(context): State<Arc<GrpcContext>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(call) = request.extensions().get::<Arc<Call>>().cloned() else {
+        return refusal(Error::internal(anyhow::anyhow!("nobody has identified the caller")));
+    };
+    let policy = request.extensions().get::<Policy>().and_then(|policy| policy.0.clone());
+    match policy {
+        Some(policy) => {
+            let governed = governed(&context, &policy, &call, request, next);
+            call::scope(Arc::clone(&call), governed).await
+        }
+        None => call::scope(call, next.run(request)).await,
+    }
+}
+
+async fn governed(
+    context: &GrpcContext,
+    policy: &MethodPolicy,
+    call: &Call,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let read = match in_time(call, read(policy, body)).await {
+        Ok(read) => read,
+        Err(error) => return refusal(error),
+    };
+    let message = read.message.clone();
+    let allowed = async {
+        policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
+        policy.validate(&read.message)?;
+        let response = next.run(Request::from_parts(head, read.body)).await;
+        if policy.server_streaming { Ok(response) } else { whole(response).await }
+    };
+    let reply = async { in_time(call, allowed).await.unwrap_or_else(refusal) };
+    audited::record(context, policy, call, &message, reply).await
+}
+
+async fn read(policy: &MethodPolicy, body: Body) -> Result<body::Read> {
+    if policy.client_streaming {
+        body::read_stream(body, policy.max_body_bytes).await
+    } else {
+        body::read_unary(body, policy.max_body_bytes).await
+    }
+}
+
+/// Ends work that takes longer than the call may; the handler is dropped where it stands, and with
+/// it its transaction.
+async fn in_time<T>(call: &Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(deadline) = call.deadline else { return work.await };
+    match tokio::time::timeout_at(deadline.into(), work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let late = Instant::now().saturating_duration_since(deadline);
+            tracing::debug!(?late, "the deadline of the call passed");
+            Err(Error::new(DEADLINE_EXCEEDED, "the call took longer than it may"))
+        }
+    }
+}
+
+/// Reads the reply of a unary call, so that its outcome is known before it leaves.
+async fn whole(response: Response) -> Result<Response> {
+    let (mut head, body) = response.into_parts();
+    let collected = body.collect().await.map_err(Error::internal)?;
+    let trailers = collected.trailers().cloned();
+    let code = status_of(&head.headers).or(trailers.as_ref().and_then(status_of));
+    head.extensions.insert(Outcome(code.unwrap_or(Code::Unknown)));
+    let data = Full::new(collected.to_bytes());
+    let body = match trailers {
+        Some(trailers) => Body::new(data.with_trailers(async move { Some(Ok(trailers)) })),
+        None => Body::new(data),
+    };
+    Ok(Response::from_parts(head, body))
+}

@@ -1,0 +1,164 @@
+//! Accepting connections, and ending them in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Acceptance};
+use crate::kernel::settings::ServerLimits;
+
+/// The pause after the process has run out of file descriptors or memory for a connection.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// A bound address that does not serve yet; clients that connect wait.
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    limits: ServerLimits,
+}
+
+/// A listener that serves. Dropped, it ends at once and cuts off what is in flight.
+pub struct Serving {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+/// What the accept loop and its connections share.
+pub(super) struct State {
+    /// Cancelled: no new connections, finish the old ones.
+    pub(super) draining: CancellationToken,
+    /// Cancelled: end now.
+    pub(super) aborted: CancellationToken,
+    /// Requests in flight over all connections.
+    pub(super) in_flight: AtomicUsize,
+    tasks: TaskTracker,
+    stopped_accepting: CancellationToken,
+}
+
+impl Listener {
+    /// Binds an address; port 0 takes a free one. With `tls`, every connection is TLS.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        limits: &ServerLimits,
+    ) -> anyhow::Result<Self> {
+        let tcp = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address} (is the port in use by another process?)")
+        })?;
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp, address, tls, limits: limits.clone() })
+    }
+
+    /// The address that was bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to serve an application: HTTP/1.1 and HTTP/2 alike. Requests carry a [`Peer`] and
+    /// axum's `ConnectInfo<SocketAddr>` as extensions.
+    ///
+    /// [`Peer`]: super::Peer
+    pub fn serve(self, app: Router) -> Serving {
+        let state = Arc::new(State {
+            draining: CancellationToken::new(),
+            aborted: CancellationToken::new(),
+            in_flight: AtomicUsize::new(0),
+            tasks: TaskTracker::new(),
+            stopped_accepting: CancellationToken::new(),
+        });
+        let acceptance = Arc::new(Acceptance {
+            tls: self.tls.map(TlsAcceptor::from),
+            limits: self.limits,
+            app,
+            state: Arc::clone(&state),
+        });
+        tokio::spawn(accept(self.tcp, acceptance));
+        Serving { address: self.address, state }
+    }
+}
+
+impl Serving {
+    /// The address it serves on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.state.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Ends in order: no new connections, `GOAWAY` and `Connection: close` on the old ones, then
+    /// waits for the requests in flight, to the last byte of their replies. Connections on which
+    /// nothing happens are dropped after a short grace. What is not done by the `deadline` is cut
+    /// off; the number of such requests is returned.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        self.state.draining.cancel();
+        let finished = async {
+            self.state.stopped_accepting.cancelled().await;
+            self.state.tasks.wait().await;
+        };
+        if tokio::time::timeout(deadline, finished).await.is_ok() {
+            return 0;
+        }
+        let cut_off = self.in_flight();
+        self.state.aborted.cancel();
+        self.state.tasks.wait().await;
+        cut_off
+    }
+
+    /// Waits until no more connections are accepted, which without [`drain`](Self::drain) is a fault.
+    pub async fn stopped(&self) {
+        self.state.stopped_accepting.cancelled().await;
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.state.aborted.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
+    let state = Arc::clone(&acceptance.state);
+    let _stopped = state.stopped_accepting.clone().drop_guard();
+    let slots = Arc::new(Semaphore::new(acceptance.limits.max_connections));
+    tokio::select! {
+        () = state.draining.cancelled() => {}
+        () = state.aborted.cancelled() => {}
+        () = async {
+            // A client waits in the kernel's backlog while there is no slot.
+            while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+                let (tcp, address) = next(&listener).await;
+                let connection = connection::serve(tcp, address, Arc::clone(&acceptance));
+                state.tasks.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+        } => {}
+    }
+    state.tasks.close();
+}
+
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}

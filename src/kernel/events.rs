@@ -13,7 +13,7 @@
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
 //! | `dead_letter` | what could not be handled |
 //! | [`audit`] | the record of an audited call |
-//! | `origin` | who caused an event, in which request and trace |
+//! | `origin` | who caused an event, in which request |
 //!
 //! Which events exist, with topic and key, is what the contracts state: `policy::EventCatalog`.
 //!

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::kernel::telemetry::Metrics;
 pub use worker::Worker;
 
 /// By how much of its interval a run may come early or late, so that the replicas of a service do
@@ -26,6 +27,7 @@ pub struct Job {
     name: &'static str,
     every: Duration,
     run: Run,
+    metrics: Option<Metrics>,
 }
 
 impl Job {
@@ -41,12 +43,18 @@ impl Job {
             let run = run();
             Box::pin(async move { run.await.map_err(Into::into) })
         });
-        Self { name, every, run }
+        Self { name, every, run, metrics: None }
     }
 
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Counts its runs.
+    pub fn report_to(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Starts it. A run that fails or panics is logged, and the next one comes as usual. Stopping it
@@ -70,6 +78,9 @@ impl Job {
     async fn run_once(&self) {
         let run = AssertUnwindSafe(async { (self.run)().await }).catch_unwind().await;
         let job = self.name;
+        if let Some(metrics) = &self.metrics {
+            metrics.job_run(job, matches!(run, Ok(Ok(()))));
+        }
         match run {
             Ok(Ok(())) => tracing::debug!(job, "job done"),
             Ok(Err(error)) => tracing::error!(job, error = format!("{error:#}"), "job failed"),

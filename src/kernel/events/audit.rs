@@ -14,6 +14,7 @@ use super::outbox;
 use crate::kernel::database::{Database, Open};
 use crate::kernel::error::Result;
 use crate::kernel::proto::events::CallAudited;
+use crate::kernel::telemetry::metrics::code_name;
 
 tokio::task_local! {
     static PENDING: Arc<Mutex<Option<Draft>>>;
@@ -85,7 +86,13 @@ impl Taken {
     fn record(&self, outcome: Code) -> CallAudited {
         let Draft { method, resource, caller, request_json } =
             self.draft.clone().unwrap_or_default();
-        CallAudited { method, resource, outcome: name(outcome).to_owned(), request_json, caller }
+        CallAudited {
+            method,
+            resource,
+            outcome: code_name(outcome).to_owned(),
+            request_json,
+            caller,
+        }
     }
 
     fn keep(mut self) {
@@ -98,28 +105,5 @@ impl Drop for Taken {
         if let Some(draft) = self.draft.take() {
             *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(draft);
         }
-    }
-}
-
-/// The name of a status as `google/rpc/code.proto` spells it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

@@ -32,6 +32,9 @@ pub trait Subscription: Send {
     /// record that is not.
     async fn acknowledge(&mut self, delivery: Delivery) -> Result<()>;
 
+    /// How many records of its topics the group has not acknowledged.
+    async fn lag(&mut self) -> Result<i64>;
+
     /// Leaves the group, so that another member takes over at once instead of after a time-out.
     async fn close(&mut self) -> Result<()>;
 }

@@ -14,6 +14,7 @@ use crate::kernel::jobs::Worker;
 use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::EventSettings;
+use crate::kernel::telemetry::Metrics;
 
 /// What handles an event.
 pub(super) type Handler = Arc<dyn Fn(Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -39,6 +40,7 @@ pub struct Consumer {
     name: &'static str,
     by_type: HashMap<String, Handler>,
     by_topic: HashMap<String, Handler>,
+    metrics: Option<Metrics>,
 }
 
 /// What a consumer needs in order to start.
@@ -58,7 +60,7 @@ pub struct Start<'a> {
 impl Consumer {
     /// A consumer that listens to nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, by_type: HashMap::new(), by_topic: HashMap::new() }
+        Self { name, by_type: HashMap::new(), by_topic: HashMap::new(), metrics: None }
     }
 
     /// Its name.
@@ -97,6 +99,12 @@ impl Consumer {
         self
     }
 
+    /// Counts dead letters and reports how far behind it is.
+    pub fn report_to(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
     /// Starts it. Stopping it finishes the events under way. Fails if it listens to a type that no
     /// contract declares as an event.
     pub fn start(self, start: Start<'_>) -> anyhow::Result<Worker> {
@@ -109,6 +117,13 @@ impl Consumer {
     /// What handles an event; `None` if the consumer takes no interest in its type.
     pub(super) fn handler(&self, envelope: &Envelope) -> Option<&Handler> {
         self.by_type.get(&envelope.r#type).or_else(|| self.by_topic.get(&envelope.topic))
+    }
+
+    /// Reports to the metrics, if there are any.
+    pub(super) fn metrics(&self, report: impl FnOnce(&Metrics)) {
+        if let Some(metrics) = &self.metrics {
+            report(metrics);
+        }
     }
 
     fn topics(&self, pool: &DescriptorPool) -> anyhow::Result<Vec<String>> {

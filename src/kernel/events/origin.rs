@@ -1,11 +1,6 @@
-//! Who caused an event, in which request and trace; handed on from event to event.
+//! Who caused an event, and in which request; handed on from event to event.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use opentelemetry::global::get_text_map_propagator;
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::kernel::call::{self, Call, User};
 use crate::kernel::proto::events::Envelope;
@@ -14,8 +9,6 @@ use crate::kernel::proto::events::Envelope;
 const USER: &str = "user:";
 /// Prefix of an actor that is a service.
 const SERVICE: &str = "service:";
-/// Name of the W3C header.
-const TRACEPARENT: &str = "traceparent";
 
 tokio::task_local! {
     static HANDLED: Origin;
@@ -54,23 +47,4 @@ pub(super) async fn scope<F: Future>(service: &str, envelope: &Envelope, handler
         deadline: None,
     };
     HANDLED.scope(origin, call::scope(Arc::new(call), handler)).await
-}
-
-/// The W3C traceparent of the current span; empty when it is not traced.
-pub(super) fn current_traceparent() -> String {
-    let mut carrier = HashMap::new();
-    let context = Span::current().context();
-    get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut carrier));
-    carrier.remove(TRACEPARENT).unwrap_or_default()
-}
-
-/// Makes `span` a child of the span that wrote the event.
-pub(super) fn continue_trace(span: &Span, envelope: &Envelope) {
-    if envelope.traceparent.is_empty() {
-        return;
-    }
-    let carrier = HashMap::from([(TRACEPARENT.to_owned(), envelope.traceparent.clone())]);
-    let parent = get_text_map_propagator(|propagator| propagator.extract(&carrier));
-    // Refused only when nothing records traces, and then there is nothing to continue.
-    let _ = span.set_parent(parent);
 }

@@ -12,13 +12,14 @@ use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait as _, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::origin::{Origin, current_traceparent};
+use super::origin::Origin;
 use super::{Event, now_micros};
 use crate::kernel::database::Open;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
+use crate::kernel::telemetry::propagation::traceparent;
 
-pub(crate) use queue::{claim, is_waiting, postpone, release, remove};
+pub(crate) use queue::{backlog, claim, is_waiting, postpone, release, remove};
 pub(crate) use schema::CreateOutbox;
 use schema::Outbox;
 
@@ -54,7 +55,7 @@ pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
             payload.into(),
             declared.topic.clone().into(),
             format!("/{}", open.database().service()).into(),
-            current_traceparent().into(),
+            traceparent().into(),
             origin.actor.into(),
             origin.request_id.into(),
             now.into(),

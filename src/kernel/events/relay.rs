@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -17,9 +18,12 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::jobs::Worker;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::EventSettings;
+use crate::kernel::telemetry::Metrics;
 
 /// The most rows published at once.
 const BATCH: u64 = 200;
+/// How often the backlog is counted.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a claim holds unless stated otherwise.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -30,6 +34,7 @@ pub struct Relay {
     backoff: Backoff,
     poll_interval: Duration,
     lease: Duration,
+    metrics: Option<Metrics>,
 }
 
 impl Relay {
@@ -41,6 +46,7 @@ impl Relay {
             backoff: Backoff::new(settings),
             poll_interval: settings.poll_interval,
             lease: LEASE,
+            metrics: None,
         }
     }
 
@@ -51,6 +57,12 @@ impl Relay {
         self
     }
 
+    /// Reports how many events wait.
+    pub fn report_to(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
     /// Starts it. Stopping it publishes what is due first.
     pub fn spawn(self) -> Worker {
         Worker::spawn("relay", |stop| self.run(stop))
@@ -58,6 +70,8 @@ impl Relay {
 
     async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
+        let mut report = tokio::time::interval(REPORT_INTERVAL);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wait = match self.publish_due().await {
                 Ok(true) => {
@@ -81,8 +95,16 @@ impl Relay {
             tokio::select! {
                 () = self.database.outbox_written().notified() => {}
                 () = tokio::time::sleep(wait) => {}
+                _ = report.tick() => self.report().await,
                 () = stop.cancelled() => {}
             }
+        }
+    }
+
+    async fn report(&self) {
+        let Some(metrics) = &self.metrics else { return };
+        if let Ok(waiting) = outbox::backlog(&self.database).await {
+            metrics.outbox_backlog(waiting);
         }
     }
 

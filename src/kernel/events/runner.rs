@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -23,6 +23,8 @@ use lanes::Lanes;
 
 /// The most deliveries taken and not yet acknowledged.
 const WINDOW: usize = 1000;
+/// How often the lag is counted.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the inbox is pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The inbox remembers this many times longer than the bus keeps records.
@@ -97,8 +99,7 @@ impl Runner {
     ) -> Result<()> {
         let mut lanes = Lanes::default();
         let mut under_way = JoinSet::new();
-        let mut prune = tokio::time::interval(PRUNE_INTERVAL);
-        prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut prune, mut report) = (every(PRUNE_INTERVAL), every(REPORT_INTERVAL));
         let result = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
@@ -117,6 +118,10 @@ impl Runner {
                     Err(error) => break Err(error),
                 },
                 _ = prune.tick() => self.prune().await,
+                _ = report.tick() => {
+                    let lag = subscription.lag().await;
+                    self.attempts.report_lag(lag);
+                }
             }
         };
         // What waits in the lanes is delivered again; what is under way is finished.
@@ -169,4 +174,10 @@ impl Runner {
             );
         }
     }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }

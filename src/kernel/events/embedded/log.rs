@@ -67,13 +67,22 @@ pub(super) async fn after(
     offsets: &BTreeMap<String, i64>,
     limit: u64,
 ) -> Result<Vec<Record>> {
-    let mut wanted = Condition::any();
-    for (topic, offset) in offsets {
-        let topic = Expr::col(Records::Topic).eq(topic.as_str());
-        wanted = wanted.add(topic.and(Expr::col(Records::Offset).gt(*offset)));
-    }
-    let query = select().cond_where(wanted).limit(limit).take();
+    let query = select().cond_where(behind(offsets)).limit(limit).take();
     read(connection, query).await
+}
+
+/// How many records of some topics there are, each from behind an offset.
+pub(super) async fn count_after(
+    connection: &DatabaseConnection,
+    offsets: &BTreeMap<String, i64>,
+) -> Result<i64> {
+    let query = Query::select()
+        .expr_as(Expr::col(Records::Offset).count(), "records")
+        .from(Records::Table)
+        .cond_where(behind(offsets))
+        .take();
+    let row = connection.query_one(&query).await?;
+    Ok(row.map(|row| row.try_get("", "records")).transpose()?.unwrap_or_default())
 }
 
 /// All records of some topics.
@@ -130,6 +139,13 @@ pub(super) async fn move_position(
         .take();
     transaction.execute(&upsert).await?;
     Ok(())
+}
+
+fn behind(offsets: &BTreeMap<String, i64>) -> Condition {
+    offsets.iter().fold(Condition::any(), |wanted, (topic, offset)| {
+        let topic = Expr::col(Records::Topic).eq(topic.as_str());
+        wanted.add(topic.and(Expr::col(Records::Offset).gt(*offset)))
+    })
 }
 
 fn select() -> SelectStatement {

@@ -62,15 +62,18 @@ impl EmbeddedSubscription {
                 None => tokio::time::sleep(LEASE_RETRY).await,
             }
         };
-        let mut read = log::positions(&self.broker.positions, &self.group).await?;
-        read.retain(|topic, _| self.topics.contains(topic));
-        for topic in &self.topics {
-            read.entry(topic.clone()).or_default();
-        }
+        let read = self.positions().await?;
         self.epoch += 1;
         let (buffer, progress) = (VecDeque::new(), BTreeMap::new());
         self.membership = Some(Membership { lease, read, buffer, progress });
         Ok(())
+    }
+
+    /// How far the group is on each of the topics; at the beginning of those new to it.
+    async fn positions(&self) -> Result<BTreeMap<String, i64>> {
+        let known = log::positions(&self.broker.positions, &self.group).await?;
+        let position = |topic: &String| known.get(topic).copied().unwrap_or_default();
+        Ok(self.topics.iter().map(|topic| (topic.clone(), position(topic))).collect())
     }
 
     /// Reads what comes next into the buffer; waits if there is nothing.
@@ -126,6 +129,11 @@ impl Subscription for EmbeddedSubscription {
         }
         log::move_position(&transaction, &self.group, &stream, position).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn lag(&mut self) -> Result<i64> {
+        let positions = self.positions().await?;
+        log::count_after(&self.broker.positions, &positions).await
     }
 
     async fn close(&mut self) -> Result<()> {

@@ -23,6 +23,16 @@ pub(crate) async fn is_waiting(database: &Database) -> Result<bool> {
     Ok(database.connection().query_one(&query).await?.is_some())
 }
 
+/// How many events wait to be published.
+pub(crate) async fn backlog(database: &Database) -> Result<i64> {
+    let query = Query::select()
+        .expr_as(Expr::col(Outbox::Position).count(), "waiting")
+        .from(Outbox::Table)
+        .take();
+    let row = database.connection().query_one(&query).await?;
+    Ok(row.map(|row| row.try_get("", "waiting")).transpose()?.unwrap_or_default())
+}
+
 /// Claims up to `limit` rows for `lease`, oldest first. If the relay dies they are due again when
 /// the lease has passed.
 pub(crate) async fn claim(database: &Database, limit: u64, lease: Duration) -> Result<Vec<Row>> {

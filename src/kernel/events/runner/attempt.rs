@@ -16,6 +16,7 @@ use crate::kernel::events::bus::EventBus;
 use crate::kernel::events::consumer::{Consumer, Handler, Start};
 use crate::kernel::events::{dead_letter, origin};
 use crate::kernel::proto::events::Envelope;
+use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent};
 
 /// The most handlers of a consumer that run at once.
 const CONCURRENCY: usize = 16;
@@ -79,6 +80,13 @@ impl Attempts {
         }
     }
 
+    /// Reports how many events the consumer has yet to handle.
+    pub(super) fn report_lag(&self, lag: Result<i64>) {
+        if let Ok(lag) = lag {
+            self.consumer.metrics(|metrics| metrics.consumer_lag(&self.group, lag));
+        }
+    }
+
     async fn attempt(&self, handler: &Handler, envelope: &Envelope) -> Result<()> {
         let _slot = self.slots.acquire().await.map_err(Error::internal)?;
         let span = tracing::info_span!(
@@ -89,7 +97,7 @@ impl Attempts {
             event_type = envelope.r#type,
             request_id = envelope.request_id,
         );
-        origin::continue_trace(&span, envelope);
+        continue_trace(&span, extract_traceparent(&envelope.traceparent));
         let handled = origin::scope(&self.service, envelope, contained(handler, envelope));
         let completion = async {
             match &self.database {
@@ -114,7 +122,10 @@ impl Attempts {
         let mut failures = 0;
         loop {
             let record = dead_letter::record(envelope, &self.group, error, attempts);
-            let Err(error) = self.bus.publish(vec![record]).await else { return Outcome::Settled };
+            let Err(error) = self.bus.publish(vec![record]).await else {
+                self.consumer.metrics(|metrics| metrics.dead_letter(&self.group));
+                return Outcome::Settled;
+            };
             failures += 1;
             tracing::warn!(
                 consumer = self.group,

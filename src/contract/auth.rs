@@ -1,5 +1,7 @@
 //! auth: accounts, passwords, sessions, tokens and the keys that sign them.
 
+mod remote;
+
 use tonic::Code;
 
 use super::client::client;
@@ -8,6 +10,8 @@ use crate::kernel::error::ErrorCode;
 
 pub use super::id::{SessionId, UserId};
 pub use super::proto::mainstay::auth::v1 as proto;
+pub use remote::RemoteKeys;
+
 use proto::auth_service_client::AuthServiceClient;
 
 /// The service's name in the mesh.

@@ -1,5 +1,7 @@
 //! authz: who may do what.
 
+mod remote;
+
 use tonic::Code;
 
 use super::client::client;
@@ -7,6 +9,8 @@ use crate::kernel::error::ErrorCode;
 
 pub use super::id::{BindingId, RoleId};
 pub use super::proto::mainstay::authz::v1 as proto;
+pub use remote::RemoteAuthorizer;
+
 use proto::authz_service_client::AuthzServiceClient;
 
 /// The service's name in the mesh.

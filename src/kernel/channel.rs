@@ -12,7 +12,7 @@
 //! deadline; and the trace context of the current span.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ use exchange::{Exchange, Traits};
 #[derive(Clone)]
 pub struct MeshChannel {
     exchange: Arc<Exchange>,
-    policies: Option<Arc<PolicyTable>>,
+    policies: Arc<OnceLock<Arc<PolicyTable>>>,
     metrics: Option<Metrics>,
     default_deadline: Duration,
 }
@@ -82,7 +82,7 @@ impl MeshChannel {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             exchange: Arc::new(Exchange::new(service, identity, registry, settings)?),
-            policies: None,
+            policies: Arc::default(),
             metrics: None,
             default_deadline: settings.default_deadline,
         })
@@ -90,8 +90,13 @@ impl MeshChannel {
 
     /// The same channel, knowing the contracts: their deadlines hold by default, and idempotent
     /// methods are repeated when an instance fails.
-    pub fn with_policies(mut self, policies: Arc<PolicyTable>) -> Self {
-        self.policies = Some(policies);
+    pub fn with_policies(self, policies: Arc<PolicyTable>) -> Self {
+        self.with_policies_later(Arc::new(OnceLock::from(policies)))
+    }
+
+    /// As [`with_policies`](Self::with_policies), for contracts that are known only later.
+    pub fn with_policies_later(mut self, policies: Arc<OnceLock<Arc<PolicyTable>>>) -> Self {
+        self.policies = policies;
         self
     }
 
@@ -135,7 +140,7 @@ impl MeshChannel {
     /// What holds for a call: the caller's timeout or else the method's, never later than the
     /// deadline of the call being served.
     fn traits(&self, request: &Request<Body>) -> Traits {
-        let policy = self.policies.as_ref().and_then(|table| table.method(request.uri().path()));
+        let policy = self.policies.get().and_then(|table| table.method(request.uri().path()));
         let timeout = metadata::timeout(request.headers())
             .or(policy.map(|policy| policy.deadline))
             .unwrap_or(self.default_deadline);

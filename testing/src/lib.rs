@@ -1,1 +1,18 @@
-//! x
+//! The harness on which Mainstay's stories run.
+//!
+//! [`TestMesh`] runs services within the test, over real connections with real certificates; what a
+//! service depends on and the story does not, [`FakeAuthz`] and its like stand in for.
+//! [`Platform`] runs the whole platform as real processes and speaks REST to it.
+
+mod authz;
+pub mod certificates;
+mod mesh;
+mod platform;
+mod rest;
+mod wait;
+
+pub use authz::{FakeAuthz, NoSettings};
+pub use mesh::TestMesh;
+pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform};
+pub use rest::{Reply, Rest};
+pub use wait::{as_user, as_user_with_plan, eventually, within};

@@ -1,0 +1,173 @@
+//! What the kernel hands to a service: its settings, and a handle on every room.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::kernel::channel::MeshChannel;
+use crate::kernel::database::Database;
+use crate::kernel::events::{EmbeddedBus, EventBus};
+use crate::kernel::health::Readiness;
+use crate::kernel::policy::PolicyTable;
+use crate::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry};
+use crate::kernel::settings::{
+    EventKind, EventSettings, KernelSettings, RegistryKind, RegistrySettings, Settings,
+};
+use crate::kernel::telemetry::Metrics;
+use crate::kernel::tls::MeshIdentity;
+
+/// The platform as one service sees it. Cheap to clone.
+pub struct Platform<T> {
+    pub(super) kernel: Arc<Kernel>,
+    settings: Arc<T>,
+}
+
+/// The rooms, without the service's own settings.
+pub(super) struct Kernel {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    pub(super) settings: KernelSettings,
+    pub(super) identity: Option<MeshIdentity>,
+    pub(super) database: Database,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    pub(super) shutdown: CancellationToken,
+    /// The policies of the contracts, known once the module is: channels are made before.
+    pub(super) policies: Arc<OnceLock<Arc<PolicyTable>>>,
+    channels: Mutex<BTreeMap<String, MeshChannel>>,
+    database_used: AtomicBool,
+}
+
+impl Kernel {
+    fn new(
+        name: &'static str,
+        version: &'static str,
+        settings: KernelSettings,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            name,
+            version,
+            identity: MeshIdentity::load(&settings.tls)?,
+            database: Database::open(name, &settings.database)?,
+            registry: open_registry(&settings.registry)?,
+            bus: open_bus(&settings.events)?,
+            metrics: Metrics::new(name, version),
+            readiness: Readiness::default(),
+            shutdown: CancellationToken::new(),
+            policies: Arc::default(),
+            channels: Mutex::default(),
+            database_used: AtomicBool::new(false),
+            settings,
+        })
+    }
+
+    /// The database, if the service has asked for it.
+    pub(super) fn used_database(&self) -> Option<&Database> {
+        self.database_used.load(Ordering::Relaxed).then_some(&self.database)
+    }
+
+    /// The database is needed whether or not the service asks for it.
+    pub(super) fn use_database(&self) {
+        self.database_used.store(true, Ordering::Relaxed);
+    }
+
+    fn channel(&self, service: &str) -> MeshChannel {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.entry(service.to_owned()).or_insert_with(|| self.new_channel(service)).clone()
+    }
+
+    fn new_channel(&self, service: &str) -> MeshChannel {
+        let (identity, registry) = (self.identity.as_ref(), &*self.registry);
+        MeshChannel::new(service, identity, registry, &self.settings.channel)
+            .unwrap_or_else(|error| panic!("`{service}` is no name of a service: {error:#}"))
+            .with_policies_later(Arc::clone(&self.policies))
+    }
+}
+
+fn open_registry(settings: &RegistrySettings) -> anyhow::Result<Arc<dyn Registry>> {
+    match settings.kind {
+        RegistryKind::Directory => {
+            let timing = DirectoryTiming::default();
+            Ok(Arc::new(DirectoryRegistry::open(&settings.path, timing)?))
+        }
+    }
+}
+
+fn open_bus(settings: &EventSettings) -> anyhow::Result<Arc<dyn EventBus>> {
+    match settings.kind {
+        EventKind::Embedded => Ok(Arc::new(EmbeddedBus::open(settings)?)),
+    }
+}
+
+impl<T> Platform<T> {
+    pub(super) fn new(
+        name: &'static str,
+        version: &'static str,
+        settings: Settings<T>,
+    ) -> anyhow::Result<Self> {
+        let kernel = Kernel::new(name, version, settings.kernel)?;
+        Ok(Self { kernel: Arc::new(kernel), settings: Arc::new(settings.own) })
+    }
+
+    /// Name of the service, such as `identity-svc`.
+    pub fn name(&self) -> &str {
+        self.kernel.name
+    }
+
+    /// The service's own settings.
+    pub fn settings(&self) -> &T {
+        &self.settings
+    }
+
+    /// The kernel's settings.
+    pub fn kernel_settings(&self) -> &KernelSettings {
+        &self.kernel.settings
+    }
+
+    /// The service's database. It connects when first used; a process that never asks has none.
+    pub fn database(&self) -> Database {
+        self.kernel.use_database();
+        self.kernel.database.clone()
+    }
+
+    /// The channel to another service, one for the whole process. The module states that it
+    /// [depends on](super::Module::depends_on) the service.
+    pub fn channel(&self, service: &str) -> MeshChannel {
+        self.kernel.channel(service)
+    }
+
+    /// Which instances of which services there are.
+    pub fn registry(&self) -> Arc<dyn Registry> {
+        Arc::clone(&self.kernel.registry)
+    }
+
+    /// The broker, for those who need more than a consumer.
+    pub fn bus(&self) -> Arc<dyn EventBus> {
+        Arc::clone(&self.kernel.bus)
+    }
+
+    /// The metrics of the process.
+    pub fn metrics(&self) -> Metrics {
+        self.kernel.metrics.clone()
+    }
+
+    /// What must hold for the process to take traffic.
+    pub fn readiness(&self) -> Readiness {
+        self.kernel.readiness.clone()
+    }
+
+    /// Cancelled when calls in flight are finished and background work is to stop.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.kernel.shutdown.clone()
+    }
+}
+
+impl<T> Clone for Platform<T> {
+    fn clone(&self) -> Self {
+        Self { kernel: Arc::clone(&self.kernel), settings: Arc::clone(&self.settings) }
+    }
+}

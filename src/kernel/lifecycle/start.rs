@@ -1,0 +1,228 @@
+//! From a module to a process that serves.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use prost_reflect::DescriptorPool;
+
+use super::module::{Module, route};
+use super::platform::{Kernel, Platform};
+use super::running::{Running, Workers};
+use super::validate::Contracts;
+use crate::kernel::events::{self, PermissionDeclaration, Relay, declare};
+use crate::kernel::health::{admin_app, grpc_health};
+use crate::kernel::policy::PolicyTable;
+use crate::kernel::registry::{Instance, Registration};
+use crate::kernel::server::{GrpcContext, Listener, grpc_app};
+use crate::kernel::settings::{ServiceSettings, Settings};
+use crate::kernel::tls::MeshIdentity;
+
+/// Name of the worker that publishes the outbox.
+pub(super) const RELAY: &str = "relay";
+
+/// Starts a service within this process, as tests do: no command line, no signals, no telemetry.
+pub async fn start<T, F, Fut>(
+    name: &'static str,
+    settings: Settings<T>,
+    module: F,
+) -> anyhow::Result<Running>
+where
+    T: ServiceSettings,
+    F: FnOnce(Platform<T>) -> Fut + Send,
+    Fut: Future<Output = anyhow::Result<Module>> + Send,
+{
+    launch(name, env!("CARGO_PKG_VERSION"), settings, module).await
+}
+
+/// The start of a process, in order. The module states its migrations, so it is made first, on a
+/// database handle that connects only when it is used.
+pub(super) async fn launch<T, F, Fut>(
+    name: &'static str,
+    version: &'static str,
+    settings: Settings<T>,
+    module: F,
+) -> anyhow::Result<Running>
+where
+    T: ServiceSettings,
+    F: FnOnce(Platform<T>) -> Fut + Send,
+    Fut: Future<Output = anyhow::Result<Module>> + Send,
+{
+    let platform = Platform::new(name, version, settings)?;
+    let kernel = Arc::clone(&platform.kernel);
+    let mut module = module(platform).await?;
+    let contracts = module.validate(name)?;
+    kernel.policies.get_or_init(|| Arc::clone(&contracts.policies));
+
+    prepare(&kernel, &mut module, &contracts).await?;
+    let listeners = Listeners::bind(&kernel, &module).await?;
+    let workers = start_workers(&kernel, &mut module, &contracts.pool)?;
+    let instance = listeners.instance(&kernel, &module)?;
+    let app = app(&kernel, module, &contracts.policies)?;
+    let registration = kernel.registry.register(instance).await?;
+    kernel.readiness.set_ready();
+    Ok(listeners.serve(app, kernel, workers, registration))
+}
+
+/// Everything the service needs before it may be called: tables, events, its own preparations.
+async fn prepare(
+    kernel: &Kernel,
+    module: &mut Module,
+    contracts: &Contracts,
+) -> anyhow::Result<()> {
+    if module.needs_database() || contracts.audited {
+        kernel.use_database();
+    }
+    if let Some(database) = kernel.used_database() {
+        database.declare_events(&contracts.pool)?;
+        database.migrate(std::mem::take(&mut module.migrations)).await?;
+        let pinged = database.clone();
+        kernel.readiness.add("database", move || {
+            let database = pinged.clone();
+            async move { database.ping().await.map_err(|error| error.to_string()) }
+        });
+    }
+    for prepare in std::mem::take(&mut module.on_start) {
+        prepare.await.context("a preparation of the service failed")?;
+    }
+    if !module.permissions.is_empty() {
+        declare_permissions(kernel, module).await.context("permissions were not declared")?;
+    }
+    Ok(())
+}
+
+/// Tells the platform which permissions the service brings, through the outbox.
+async fn declare_permissions(kernel: &Kernel, module: &Module) -> anyhow::Result<()> {
+    let permissions = module.permissions.iter().map(|permission| PermissionDeclaration {
+        name: permission.name.to_string(),
+        description: permission.description.to_string(),
+    });
+    let transaction = kernel.database.begin().await?;
+    declare(&transaction, kernel.name, kernel.version, permissions.collect()).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Starts what works in the background, and makes readiness watch it.
+fn start_workers(
+    kernel: &Kernel,
+    module: &mut Module,
+    pool: &DescriptorPool,
+) -> anyhow::Result<Workers> {
+    let workers = Workers::default();
+    if let Some(database) = kernel.used_database() {
+        let bus = Arc::clone(&kernel.bus);
+        workers.add(Relay::new(database.clone(), bus, &kernel.settings.events).spawn());
+    }
+    for consumer in std::mem::take(&mut module.consumers) {
+        workers.add(consumer.start(events::Start {
+            service: kernel.name,
+            database: kernel.used_database().cloned(),
+            bus: Arc::clone(&kernel.bus),
+            pool: pool,
+            settings: &kernel.settings.events,
+        })?);
+    }
+    for job in std::mem::take(&mut module.jobs) {
+        workers.add(job.spawn());
+    }
+    if let Some(verifier) = &module.verifier {
+        verifier.spawn_refresh(kernel.shutdown.clone());
+    }
+    let watched = workers.clone();
+    kernel.readiness.add("workers", move || {
+        let dead = watched.dead();
+        async move {
+            if dead.is_empty() { Ok(()) } else { Err(format!("{} died", dead.join(", "))) }
+        }
+    });
+    Ok(workers)
+}
+
+/// The bound addresses of the process. Who connects early waits until it serves.
+struct Listeners {
+    service: Listener,
+    admin: Listener,
+}
+
+impl Listeners {
+    async fn bind(kernel: &Kernel, module: &Module) -> anyhow::Result<Self> {
+        let settings = &kernel.settings;
+        // The edge speaks to the world, which has no certificates of the mesh.
+        let identity = kernel.identity.as_ref().filter(|_| module.http.is_none());
+        let tls = identity.map(MeshIdentity::server_config);
+        Ok(Self {
+            service: Listener::bind(settings.listen, tls, &settings.limits).await?,
+            admin: Listener::bind(settings.admin_listen, None, &settings.limits).await?,
+        })
+    }
+
+    /// How the process appears in the registry.
+    fn instance(&self, kernel: &Kernel, module: &Module) -> anyhow::Result<Instance> {
+        let bound = self.service.local_addr();
+        let address = match &kernel.settings.advertise {
+            Some(address) => address.clone(),
+            None if bound.ip().is_unspecified() => bail!(
+                "listen {bound} is every address of this machine and none to be reached under: \
+                 set advertise to host:port"
+            ),
+            None => bound.to_string(),
+        };
+        Ok(Instance {
+            id: uuid::Uuid::now_v7().to_string(),
+            service: kernel.name.to_owned(),
+            address,
+            version: kernel.version.to_owned(),
+            descriptor_hash: module.descriptor_hash(),
+        })
+    }
+
+    fn serve(
+        self,
+        app: axum::Router,
+        kernel: Arc<Kernel>,
+        workers: Workers,
+        registration: Box<dyn Registration>,
+    ) -> Running {
+        let admin = admin_app(kernel.readiness.clone(), kernel.metrics.clone());
+        let admin = self.admin.serve(admin);
+        let server = self.service.serve(app);
+        tracing::info!(
+            address = %server.local_addr(),
+            admin_address = %admin.local_addr(),
+            version = kernel.version,
+            "ready"
+        );
+        Running { kernel, server, admin, registration, workers }
+    }
+}
+
+/// What the service's listener serves: the edge's own application, or gRPC behind the policy.
+fn app(
+    kernel: &Kernel,
+    module: Module,
+    policies: &Arc<PolicyTable>,
+) -> anyhow::Result<axum::Router> {
+    if let Some(app) = module.http {
+        return Ok(app);
+    }
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(module.descriptors);
+    let reflection = module
+        .services
+        .iter()
+        .fold(reflection, |reflection, service| reflection.with_service_name(*service))
+        .build_v1()
+        .context("the contracts cannot be reflected")?;
+    let health = grpc_health(kernel.readiness.clone(), module.services);
+    let services = route(route(module.grpc, reflection), health);
+    Ok(grpc_app(
+        services,
+        GrpcContext {
+            service: kernel.name.to_owned(),
+            policies: Arc::clone(policies),
+            authorizer: module.authorizer,
+            tokens: module.verifier,
+            metrics: kernel.metrics.clone(),
+            database: kernel.used_database().cloned(),
+        },
+    ))
+}

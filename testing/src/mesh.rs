@@ -1,0 +1,185 @@
+//! Services in process: a folder with an authority, a registry, a broker and one database for each
+//! service, all of which go away with the test.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use mainstay::contract;
+use mainstay::kernel::channel::MeshChannel;
+use mainstay::kernel::database::Database;
+use mainstay::kernel::events::{EmbeddedBus, Event, EventBus, Relay, declared_topics};
+use mainstay::kernel::jobs::Worker;
+use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
+use mainstay::kernel::policy::PolicyTable;
+use mainstay::kernel::registry::{DirectoryRegistry, DirectoryTiming};
+use mainstay::kernel::settings::{
+    ChannelSettings, DatabaseSettings, EventSettings, KernelSettings, LifecycleSettings,
+    RegistrySettings, ServiceSettings, Settings,
+};
+use mainstay::kernel::tls::MeshIdentity;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::certificates::Authority;
+
+/// How long a process in a test still accepts calls when it drains: the registry of a test is read
+/// every few milliseconds.
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// How often the registry and the broker of a test are looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Who publishes what [`TestMesh::publish`] is given.
+const PUBLISHER: &str = "test-publisher";
+
+/// A mesh for one test. Services started in it find each other, over mTLS on free ports.
+pub struct TestMesh {
+    folder: TempDir,
+    authority: Mutex<Authority>,
+    registry: OnceLock<Arc<DirectoryRegistry>>,
+    bus: OnceLock<EmbeddedBus>,
+    publisher: OnceCell<(Database, Worker)>,
+}
+
+impl TestMesh {
+    /// An empty mesh.
+    #[allow(clippy::new_without_default, reason = "it makes a folder: not what a default does")]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("the machine takes temporary folders");
+        let authority = Mutex::new(Authority::new(&folder.path().join("tls")));
+        Self {
+            folder,
+            authority,
+            registry: OnceLock::new(),
+            bus: OnceLock::new(),
+            publisher: OnceCell::new(),
+        }
+    }
+
+    /// The settings of a service of this mesh: a free port, a certificate of its own, everything
+    /// else in the folder.
+    pub fn settings<T: ServiceSettings>(&self, service: &str, own: T) -> Settings<T> {
+        let kernel = KernelSettings {
+            data_dir: self.path().join("data"),
+            database: self.database_settings(service),
+            registry: RegistrySettings {
+                path: self.path().join("registry"),
+                ..RegistrySettings::default()
+            },
+            events: self.event_settings(),
+            tls: self.authority().settings(service),
+            lifecycle: LifecycleSettings { spread: SPREAD, ..LifecycleSettings::default() },
+            ..KernelSettings::default()
+        };
+        Settings { kernel, own }
+    }
+
+    /// Starts a service in this process.
+    ///
+    /// # Panics
+    /// If it refuses to start.
+    pub async fn start<T, F, Fut>(&self, service: &'static str, own: T, module: F) -> Running
+    where
+        T: ServiceSettings,
+        F: FnOnce(Platform<T>) -> Fut + Send,
+        Fut: Future<Output = anyhow::Result<Module>> + Send,
+    {
+        lifecycle::start(service, self.settings(service, own), module)
+            .await
+            .unwrap_or_else(|error| panic!("{service} does not start: {error:#}"))
+    }
+
+    /// A channel to a service, for a caller with a certificate for `identity`.
+    pub fn channel(&self, identity: &str, service: &str) -> MeshChannel {
+        self.channel_with(identity, service, &ChannelSettings::default())
+    }
+
+    /// As [`TestMesh::channel`], with settings such as the transport.
+    pub fn channel_with(
+        &self,
+        identity: &str,
+        service: &str,
+        settings: &ChannelSettings,
+    ) -> MeshChannel {
+        let tls = self.authority().settings(identity);
+        let identity = MeshIdentity::load(&tls).expect("the authority makes sound certificates");
+        let policies = PolicyTable::compile(contract::pool()).expect("the build checked them");
+        MeshChannel::new(service, identity.as_ref(), &**self.registry(), settings)
+            .expect("sound settings")
+            .with_policies(Arc::new(policies))
+    }
+
+    /// Which instances of which services there are.
+    pub fn registry(&self) -> &Arc<DirectoryRegistry> {
+        self.registry.get_or_init(|| {
+            let timing = DirectoryTiming { poll: POLL_INTERVAL, ..DirectoryTiming::default() };
+            let registry = DirectoryRegistry::open(self.path().join("registry"), timing);
+            Arc::new(registry.expect("the test folder takes a registry"))
+        })
+    }
+
+    /// The broker.
+    pub fn bus(&self) -> Arc<dyn EventBus> {
+        Arc::new(self.embedded_bus().clone())
+    }
+
+    /// Publishes an event as if another service had.
+    pub async fn publish<E: Event>(&self, event: &E) {
+        let (database, _relay) = self.publisher.get_or_init(|| self.start_publisher()).await;
+        let transaction = database.begin().await.expect("the publisher's database is there");
+        transaction.publish(event).await.expect("the event is declared");
+        transaction.commit().await.expect("the publisher's database takes rows");
+    }
+
+    /// All events of a type that were published so far, oldest first.
+    pub async fn events<E: Event>(&self) -> Vec<E> {
+        let topics = declared_topics(contract::pool());
+        let envelopes = self.embedded_bus().retained(&topics).await.expect("the broker is there");
+        envelopes
+            .into_iter()
+            .filter(|envelope| envelope.r#type == E::full_name())
+            .map(|envelope| E::decode(&*envelope.data).expect("the payload is of its type"))
+            .collect()
+    }
+
+    /// The folder in which the mesh keeps everything.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn start_publisher(&self) -> (Database, Worker) {
+        let database = Database::open(PUBLISHER, &self.database_settings(PUBLISHER))
+            .expect("the test folder takes a database");
+        database.declare_events(contract::pool()).expect("the build checked them");
+        database.migrate(Vec::new()).await.expect("the kernel's tables can be made");
+        let relay = Relay::new(database.clone(), self.bus(), &self.event_settings()).spawn();
+        (database, relay)
+    }
+
+    fn embedded_bus(&self) -> &EmbeddedBus {
+        self.bus.get_or_init(|| {
+            EmbeddedBus::open(&self.event_settings()).expect("the test folder takes a broker")
+        })
+    }
+
+    fn database_settings(&self, service: &str) -> DatabaseSettings {
+        let file = self.path().join("data").join(format!("{service}.db"));
+        DatabaseSettings {
+            url: format!("sqlite://{}?mode=rwc", file.display()).into(),
+            ..DatabaseSettings::default()
+        }
+    }
+
+    fn event_settings(&self) -> EventSettings {
+        EventSettings {
+            path: self.path().join("broker.db"),
+            poll_interval: POLL_INTERVAL,
+            ..EventSettings::default()
+        }
+    }
+
+    fn authority(&self) -> std::sync::MutexGuard<'_, Authority> {
+        self.authority.lock().expect("no test panics while it issues a certificate")
+    }
+}

@@ -1,0 +1,198 @@
+//! The whole platform as real processes: five services and the gateway on free ports, with
+//! everything they keep in one folder that goes away with the test.
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mainstay::contract::{audit, auth, authz, billing, identity};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::certificates::Authority;
+use crate::rest::Rest;
+use process::Process;
+
+/// The gateway's name in the mesh.
+const GATEWAY: &str = "gateway";
+
+/// Service and binary, in the order of start: a registration passes through those before auth.
+const SERVICES: [(&str, &str); 6] = [
+    (authz::SERVICE, "authz-svc"),
+    (audit::SERVICE, "audit-svc"),
+    (identity::SERVICE, "identity-svc"),
+    (billing::SERVICE, "billing-svc"),
+    (auth::SERVICE, "auth-svc"),
+    (GATEWAY, "mainstay-gateway"),
+];
+
+/// E-mail address of the administrator that every test platform has.
+pub const ADMIN_EMAIL: &str = "admin@mainstay.test";
+
+/// Password of that administrator.
+pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
+
+/// A running platform. Dropped, it kills its processes; in a test that fails, it prints their logs.
+pub struct Platform {
+    processes: BTreeMap<&'static str, Process>,
+    folder: TempDir,
+    authority: Authority,
+    variables: Vec<(String, String)>,
+}
+
+/// A user who registered and logged in.
+pub struct Account {
+    /// Id of the user.
+    pub id: String,
+    /// E-mail address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+    /// The reply of the login: `access_token`, `refresh_token`, `token_type`, `expires_in`.
+    pub tokens: serde_json::Value,
+    /// A client that speaks for the user.
+    pub rest: Rest,
+}
+
+impl Platform {
+    /// Starts all processes and waits until each is ready.
+    ///
+    /// # Panics
+    /// If a binary is not built, or a process does not become ready; its log is shown.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`Platform::start`], with environment variables for every process, such as
+    /// `("MAINSTAY_AUTH__ACCESS_TOKEN_TIME_TO_LIVE", "2s")`.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut platform = Self::prepare(variables);
+        for (service, binary) in SERVICES {
+            let process = platform.launch(service, binary);
+            platform.processes.insert(service, process);
+        }
+        for process in platform.processes.values_mut() {
+            process.ready().await;
+        }
+        platform
+    }
+
+    /// A REST client of the gateway, with no token.
+    pub fn rest(&self) -> Rest {
+        Rest::new(self.process(GATEWAY).address())
+    }
+
+    /// A REST client of a process's admin port: `/healthz`, `/readyz`, `/metrics`.
+    pub fn admin_port(&self, service: &str) -> Rest {
+        Rest::new(self.process(service).admin_address())
+    }
+
+    /// Logs the administrator in.
+    pub async fn admin(&self) -> Account {
+        self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await
+    }
+
+    /// Registers a user and logs in.
+    pub async fn sign_up(&self, email: &str) -> Account {
+        let password = "a long enough password";
+        let account = json!({"email": email, "password": password, "display_name": "Test"});
+        self.rest().post("/api/v1/auth/register", account).await.data();
+        self.log_in(email, password).await
+    }
+
+    /// Logs a user in.
+    pub async fn log_in(&self, email: &str, password: &str) -> Account {
+        let credentials = json!({"email": email, "password": password});
+        let tokens = self.rest().post("/api/v1/auth/login", credentials).await.data();
+        let token = tokens["access_token"].as_str().expect("login answers a token");
+        let rest = self.rest().with_bearer(token);
+        let me = rest.get("/api/v1/users/me").await.data();
+        Account {
+            id: me["id"].as_str().expect("a user has an id").to_owned(),
+            email: email.to_owned(),
+            password: password.to_owned(),
+            tokens,
+            rest,
+        }
+    }
+
+    /// Kills a process at once, as a crash would.
+    pub fn kill(&mut self, service: &str) {
+        self.process_mut(service).kill();
+    }
+
+    /// Asks a process to end and waits until it has drained; panics if it does not end in order.
+    pub async fn stop(&mut self, service: &str) {
+        self.process_mut(service).stop().await;
+    }
+
+    /// Starts a process that was killed or stopped, on the ports it had, and waits until it is ready.
+    pub async fn revive(&mut self, service: &str) {
+        let process = self.process_mut(service);
+        process.launch();
+        process.ready().await;
+    }
+
+    /// Stops a process in order and starts it again.
+    pub async fn restart(&mut self, service: &str) {
+        self.stop(service).await;
+        self.revive(service).await;
+    }
+
+    /// What a process has logged.
+    pub fn logs(&self, service: &str) -> String {
+        self.process(service).log()
+    }
+
+    /// The folder in which the platform keeps everything.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn prepare(variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("the machine takes temporary folders");
+        let authority = Authority::new(&folder.path().join("tls"));
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { processes: BTreeMap::new(), variables: variables.collect(), folder, authority }
+    }
+
+    fn launch(&self, service: &'static str, binary: &str) -> Process {
+        let tls = self.authority.settings(service);
+        let root = self.folder.path();
+        let mut variables: Vec<(String, String)> = vec![
+            ("MAINSTAY_DATA_DIR".into(), text(&root.join("data"))),
+            ("MAINSTAY_REGISTRY__PATH".into(), text(&root.join("registry"))),
+            ("MAINSTAY_EVENTS__PATH".into(), text(&root.join("broker.db"))),
+        ];
+        for (name, file) in [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)] {
+            let file = file.expect("the authority names every file");
+            variables.push((format!("MAINSTAY_TLS__{name}_FILE"), text(&file)));
+        }
+        variables.extend(self.variables.iter().cloned());
+        Process::launched(service, binary, root, variables)
+    }
+
+    fn process(&self, service: &str) -> &Process {
+        self.processes.get(service).unwrap_or_else(|| panic!("no process {service}"))
+    }
+
+    fn process_mut(&mut self, service: &str) -> &mut Process {
+        self.processes.get_mut(service).unwrap_or_else(|| panic!("no process {service}"))
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.processes.values() {
+                eprintln!("{}", process.last_lines());
+            }
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("test folders are UTF-8").to_owned()
+}

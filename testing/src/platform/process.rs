@@ -1,0 +1,187 @@
+//! One process of the platform.
+
+use std::fs::OpenOptions;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rest::Rest;
+
+/// How long a process may take until it is ready, on a machine that is busy with other tests.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a process may take to drain.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a process is ready or gone.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// How many times other ports are tried when somebody took those that were free.
+const LAUNCHES: u32 = 3;
+
+/// Lines of a log that a failing test shows.
+const LAST_LINES: usize = 40;
+
+/// A process with its ports, its settings and its log.
+pub(super) struct Process {
+    service: &'static str,
+    binary: PathBuf,
+    log: PathBuf,
+    variables: Vec<(String, String)>,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Starts a process on free ports.
+    pub(super) fn launched(
+        service: &'static str,
+        binary: &str,
+        folder: &Path,
+        variables: Vec<(String, String)>,
+    ) -> Self {
+        let mut process = Self {
+            service,
+            binary: built(binary),
+            log: folder.join(format!("{service}.log")),
+            variables,
+            address: free_address(),
+            admin_address: free_address(),
+            child: None,
+        };
+        process.launch();
+        process
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Starts the process on the ports it has.
+    pub(super) fn launch(&mut self) {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = log.expect("the test folder takes a log");
+        let errors = log.try_clone().expect("a file can be shared");
+        let mut command = Command::new(&self.binary);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAINSTAY_")) {
+            command.env_remove(name);
+        }
+        command
+            .env("MAINSTAY_LISTEN", self.address.to_string())
+            .env("MAINSTAY_ADMIN_LISTEN", self.admin_address.to_string())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        self.child = Some(command.spawn().expect("a built binary starts"));
+    }
+
+    /// Waits until the process is ready. If somebody took its ports, it starts on others.
+    pub(super) async fn ready(&mut self) {
+        for _ in 0..LAUNCHES {
+            if self.became_ready().await {
+                return;
+            }
+            self.address = free_address();
+            self.admin_address = free_address();
+            self.launch();
+        }
+        panic!("{} found no free ports\n{}", self.service, self.last_lines());
+    }
+
+    /// Kills it as a crash would.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(super) async fn stop(&mut self) {
+        let child = self.child.as_ref().expect("a process that runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("an own process takes signals");
+        let deadline = Instant::now() + STOP_PATIENCE;
+        let status = loop {
+            if let Some(status) = self.exit_status() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                panic!("{} does not end\n{}", self.service, self.last_lines());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        };
+        self.child = None;
+        assert!(status.success(), "{}: {status}\n{}", self.service, self.last_lines());
+    }
+
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of the log under the service's name.
+    pub(super) fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        format!("--- log of {} ---\n{}", self.service, last.join("\n"))
+    }
+
+    /// `false` if it ended because its address was in use; panics if it ended for another reason.
+    async fn became_ready(&mut self) -> bool {
+        let admin = Rest::new(self.admin_address);
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            if let Some(status) = self.exit_status() {
+                let log = self.last_lines();
+                assert!(log.contains("in use"), "{} ended: {status}\n{log}", self.service);
+                return false;
+            }
+            let reply = admin.try_send(Method::GET, "/readyz", &[], Bytes::new()).await;
+            if reply.is_ok_and(|reply| reply.status == 200) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                panic!("{} is not ready\n{}", self.service, self.last_lines());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("an own process can be waited for")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The path of a binary: the folder above that of the test executable.
+fn built(binary: &str) -> PathBuf {
+    let executable = std::env::current_exe().expect("a test has a path");
+    let folder = executable.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let path = folder.join(binary);
+    assert!(path.is_file(), "{} is missing: run cargo build --workspace first", path.display());
+    path
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("the machine has free ports")
+}

@@ -1,2 +1,40 @@
-//! x
-fn main() {}
+//! `cargo xtask`: every developer command of Mainstay.
+//!
+//! Nothing here links the product. xtask builds it, runs its binaries as processes and looks at
+//! them from outside, so that it compiles in seconds and still works when the product does not
+//! build. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
+
+mod certificates;
+mod checks;
+mod cli;
+mod compile;
+mod credentials;
+mod down;
+mod environment;
+mod files;
+mod folder;
+mod home;
+mod launch;
+mod log_line;
+mod logs;
+mod mesh;
+mod ports;
+mod probe;
+mod process;
+mod reset;
+mod restart;
+mod standing;
+mod state;
+mod status;
+mod summary;
+mod supervisor;
+mod terminal;
+mod tidy;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,118 @@
+//! The environment in which a service runs: where everything lies, by the names of its settings.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use crate::certificates::Certificates;
+use crate::credentials::Credentials;
+use crate::folder;
+use crate::home::Home;
+use crate::mesh::{PortOffset, SERVICES, Service};
+use crate::standing::OWNER_VARIABLE;
+
+/// Variables that are for xtask; a service would refuse them as unknown settings.
+const OWN_VARIABLES: [&str; 2] = ["MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET"];
+
+/// Gives a command the environment of a service: the caller's, less what concerns others, and over
+/// it what the state folder says.
+pub(crate) fn apply(command: &mut Command, home: &Home, service: &Service, offset: PortOffset) {
+    let inherited: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    for name in inherited.iter().filter(|name| !concerns(name, service)) {
+        command.env_remove(name);
+    }
+    for (name, value) in variables(home, service, offset) {
+        // A secret that the caller states as a value must not be stated as a file as well.
+        let stated = name
+            .strip_suffix("_FILE")
+            .is_some_and(|bare| inherited.iter().any(|inherited| inherited == bare));
+        if !stated {
+            command.env(name, value);
+        }
+    }
+}
+
+/// Whether a variable of the caller is for this service: any that is no setting, and settings of the
+/// kernel and of its own table.
+fn concerns(name: &str, service: &Service) -> bool {
+    let Some(key) = name.strip_prefix("MAINSTAY_") else { return true };
+    let table = key.split_once("__").map(|(table, _)| table.to_lowercase());
+    let of_another =
+        SERVICES.iter().any(|other| other != service && table.as_deref() == Some(other.section));
+    !of_another && !OWN_VARIABLES.contains(&name)
+}
+
+fn variables(home: &Home, service: &Service, offset: PortOffset) -> Vec<(&'static str, OsString)> {
+    let certificates = Certificates::at(home.path("tls"));
+    let mut variables = vec![
+        (OWNER_VARIABLE, home.root().into()),
+        ("MAINSTAY_SETTINGS", folder::settings_file(home, service).into()),
+        ("MAINSTAY_LISTEN", service.address(offset).to_string().into()),
+        ("MAINSTAY_ADMIN_LISTEN", service.admin_address(offset).to_string().into()),
+        ("MAINSTAY_DATA_DIR", home.path("data").into()),
+        ("MAINSTAY_REGISTRY__PATH", home.path("registry").into()),
+        ("MAINSTAY_EVENTS__PATH", home.path("broker.db").into()),
+        ("MAINSTAY_TLS__CA_FILE", certificates.authority().into()),
+        ("MAINSTAY_TLS__CERT_FILE", certificates.certificate(service.name).into()),
+        ("MAINSTAY_TLS__KEY_FILE", certificates.key(service.name).into()),
+    ];
+    variables.extend(own_variables(home, service));
+    variables
+}
+
+/// What one service alone needs.
+fn own_variables(home: &Home, service: &Service) -> Vec<(&'static str, OsString)> {
+    let credentials = Credentials::of(home);
+    match service.section {
+        "auth" => {
+            let email = credentials.admin().map(|admin| admin.email).unwrap_or_default();
+            vec![
+                ("MAINSTAY_AUTH__BOOTSTRAP_ADMIN_EMAIL", email.into()),
+                (
+                    "MAINSTAY_AUTH__BOOTSTRAP_ADMIN_PASSWORD_FILE",
+                    credentials.admin_password_file().into(),
+                ),
+            ]
+        }
+        "gateway" => {
+            vec![("MAINSTAY_GATEWAY__CURSOR_KEY_FILE", credentials.cursor_key_file().into())]
+        }
+        "billing" => vec![(
+            "MAINSTAY_BILLING__STRIPE_WEBHOOK_SECRETS_FILE",
+            credentials.webhook_secret_file().into(),
+        )],
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::parse_service;
+
+    #[test]
+    fn a_service_gets_the_callers_settings_that_concern_it() {
+        let auth = parse_service("auth-svc").unwrap();
+        for name in ["PATH", "MAINSTAY_CHANNEL__TRANSPORT", "MAINSTAY_AUTH__ISSUER"] {
+            assert!(concerns(name, auth), "{name}");
+        }
+        for name in ["MAINSTAY_BILLING__PROVIDER", "MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET"] {
+            assert!(!concerns(name, auth), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_process_listens_on_loopback_with_its_own_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().to_owned()).unwrap();
+        for service in &SERVICES {
+            let variables = variables(&home, service, PortOffset::default());
+            let value = |name: &str| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.unwrap().1.to_string_lossy().into_owned()
+            };
+            assert_eq!(value("MAINSTAY_LISTEN"), format!("127.0.0.1:{}", service.port));
+            assert!(value("MAINSTAY_TLS__KEY_FILE").ends_with(&format!("{}.key", service.name)));
+        }
+    }
+}

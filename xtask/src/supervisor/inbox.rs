@@ -1,0 +1,36 @@
+//! What reaches the supervisor from outside: signals and requests, in the order in which they came.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::control::{self, Reply, Request};
+use crate::home::Home;
+
+/// Something to act on.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Ctrl-C, the end of the terminal, or `kill`.
+    Signal,
+    /// A request of another command, which waits for the reply.
+    Request(Request, Sender<Reply>),
+}
+
+/// Opens the inbox. Requests come by a socket in the run folder.
+pub(crate) fn open(home: &Home) -> anyhow::Result<Receiver<Message>> {
+    let (sender, receiver) = mpsc::channel();
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be received")?;
+    let of_signals = sender.clone();
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if of_signals.send(Message::Signal).is_err() {
+                return;
+            }
+        }
+    });
+    control::listen(home, sender)?;
+    Ok(receiver)
+}

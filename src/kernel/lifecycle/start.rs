@@ -110,9 +110,11 @@ fn start_workers(
     let workers = Workers::default();
     if let Some(database) = kernel.used_database() {
         let bus = Arc::clone(&kernel.bus);
-        workers.add(Relay::new(database.clone(), bus, &kernel.settings.events).spawn());
+        let relay = Relay::new(database.clone(), bus, &kernel.settings.events);
+        workers.add(relay.report_to(kernel.metrics.clone()).spawn());
     }
     for consumer in std::mem::take(&mut module.consumers) {
+        let consumer = consumer.report_to(kernel.metrics.clone());
         workers.add(consumer.start(events::Start {
             service: kernel.name,
             database: kernel.used_database().cloned(),
@@ -122,7 +124,7 @@ fn start_workers(
         })?);
     }
     for job in std::mem::take(&mut module.jobs) {
-        workers.add(job.spawn());
+        workers.add(job.report_to(kernel.metrics.clone()).spawn());
     }
     if let Some(verifier) = &module.verifier {
         verifier.spawn_refresh(kernel.shutdown.clone());

@@ -1,1 +1,108 @@
-//! x
+//! The REST edge of the platform: thin, with no business rule and no database.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | the settings |
+//! | `discovery` | routes from the registry and by reflection |
+//! | `route` | path templates and the route table |
+//! | `edge` | the way of a request through all stages |
+//! | `transcode` | HTTP and JSON to protobuf and back |
+//! | `envelope`, `error`, `cursor` | the shapes of replies |
+//! | `entitlement` | what users' plans include |
+//! | `openapi`, `docs` | the document and the explorer page |
+//! | `admin` | the routes as the admin port shows them |
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
+use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
+use mainstay::contract::billing::{self, GrpcBillingClient};
+use mainstay::kernel::lifecycle::{Module, Platform};
+use mainstay::kernel::token::{TokenSettings, Verifier};
+
+mod admin;
+pub mod config;
+mod cursor;
+mod cursor_key;
+mod discovery;
+mod docs;
+mod edge;
+mod entitlement;
+mod envelope;
+mod error;
+mod openapi;
+mod route;
+mod transcode;
+
+pub use config::GatewaySettings;
+
+use cursor::CursorSigner;
+use discovery::Discovery;
+use discovery::reflection::Channels;
+use discovery::shelf::Shelf;
+use edge::own::OwnPages;
+use edge::rate::RateLimits;
+use edge::{Edge, ip_limit};
+use entitlement::Entitlements;
+use route::LiveTable;
+
+/// The gateway's name in the mesh.
+pub const SERVICE: &str = "gateway";
+
+/// The gateway's port unless the settings say otherwise.
+pub const PORT: u16 = 8080;
+
+/// The gateway as the kernel runs it: every dependency, in one place.
+pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Module> {
+    let settings = Arc::new(platform.settings().clone());
+    let live: LiveTable = Arc::new(ArcSwap::default());
+    let data_dir = platform.kernel_settings().data_dir.clone();
+    let shutdown = platform.shutdown();
+    let of_platform = platform.clone();
+    let channels: Channels = Arc::new(move |service: &str| of_platform.channel(service));
+
+    let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
+    let tokens = TokenSettings {
+        issuer: settings.token_issuer.clone(),
+        audience: settings.token_audience.clone(),
+    };
+    let verifier = Verifier::new(tokens, keys.clone(), keys);
+    verifier.spawn_refresh(shutdown.clone());
+
+    let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
+    let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
+    let entitlements = Entitlements::new(
+        Arc::new(billing),
+        settings.entitlements_fresh,
+        settings.entitlements_kept,
+    );
+
+    let ip_limit = ip_limit::limit(&settings)?;
+    tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown.clone()));
+
+    let shelf = Shelf::in_folder(&data_dir.join("contracts"));
+    let (discovery, settled) = Discovery::new(Arc::clone(&live), Arc::clone(&channels), shelf);
+    tokio::spawn(discovery.run(platform.registry().watch(), shutdown));
+    admin::report_readiness(&platform.readiness(), settled);
+
+    let edge = Arc::new(Edge {
+        rates: RateLimits::new(Arc::clone(&settings)),
+        cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
+        metrics: platform.metrics(),
+        authorizer: Arc::new(RemoteAuthorizer::new(authz)),
+        pages: OwnPages::new(),
+        live: Arc::clone(&live),
+        settings,
+        channels,
+        verifier,
+        entitlements,
+        ip_limit,
+    });
+    Ok(Module::new(mainstay::contract::DESCRIPTORS)
+        .http(edge::stack(edge))
+        .admin(admin::routes(live))
+        .depends_on(auth::SERVICE)
+        .depends_on(authz::SERVICE)
+        .depends_on(billing::SERVICE))
+}

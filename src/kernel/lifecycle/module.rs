@@ -23,6 +23,7 @@ pub struct Module {
     pub(super) grpc: axum::Router,
     pub(super) services: Vec<&'static str>,
     pub(super) http: Option<axum::Router>,
+    pub(super) admin: axum::Router,
     pub(super) migrations: Vec<Box<dyn MigrationTrait>>,
     pub(super) dependencies: Vec<&'static str>,
     pub(super) permissions: Vec<Permission>,
@@ -49,6 +50,7 @@ impl Module {
             grpc: axum::Router::new(),
             services: Vec::new(),
             http: None,
+            admin: axum::Router::new(),
             migrations: Vec::new(),
             dependencies: Vec::new(),
             permissions: Vec::new(),
@@ -78,6 +80,12 @@ impl Module {
     /// Serves HTTP instead of gRPC: the edge.
     pub fn http(mut self, app: axum::Router) -> Self {
         self.http = Some(app);
+        self
+    }
+
+    /// Pages of the service's own on the admin port, beside health and metrics.
+    pub fn admin(mut self, app: axum::Router) -> Self {
+        self.admin = app;
         self
     }
 

@@ -57,10 +57,11 @@ where
     let listeners = Listeners::bind(&kernel, &module).await?;
     let workers = start_workers(&kernel, &mut module, &contracts.pool)?;
     let instance = listeners.instance(&kernel, &module)?;
+    let admin = std::mem::take(&mut module.admin);
     let app = app(&kernel, module, &contracts.policies)?;
     let registration = kernel.registry.register(instance).await?;
     kernel.readiness.set_ready();
-    Ok(listeners.serve(app, kernel, workers, registration))
+    Ok(listeners.serve(app, admin, kernel, workers, registration))
 }
 
 /// Everything the service needs before it may be called: tables, events, its own preparations.
@@ -119,7 +120,7 @@ fn start_workers(
             service: kernel.name,
             database: kernel.used_database().cloned(),
             bus: Arc::clone(&kernel.bus),
-            pool,
+            pool: pool,
             settings: &kernel.settings.events,
         })?);
     }
@@ -180,11 +181,12 @@ impl Listeners {
     fn serve(
         self,
         app: axum::Router,
+        admin: axum::Router,
         kernel: Arc<Kernel>,
         workers: Workers,
         registration: Box<dyn Registration>,
     ) -> Running {
-        let admin = admin_app(kernel.readiness.clone(), kernel.metrics.clone());
+        let admin = admin_app(kernel.readiness.clone(), kernel.metrics.clone()).merge(admin);
         let admin = self.admin.serve(admin);
         let server = self.service.serve(app);
         tracing::info!(

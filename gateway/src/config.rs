@@ -1,0 +1,124 @@
+//! The gateway's settings: the table `gateway`.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use mainstay::kernel::settings::{Secret, ServiceSettings};
+use serde::{Deserialize, Serialize};
+
+mod rate;
+
+pub use rate::{Rate, RateTable};
+
+/// The rate class of methods that state none that the table knows.
+pub(crate) const DEFAULT_CLASS: &str = "default";
+
+/// The plan of callers whose own has no column in the table, and of those who have none.
+pub(crate) const DEFAULT_PLAN: &str = "default";
+
+/// What a gateway runs with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// How many proxies in front of the gateway are ours. The client's address is the entry that
+    /// the outermost of them added to `X-Forwarded-For`; with 0, the default, the header is not
+    /// read and the client is whoever connects.
+    pub trusted_hops: usize,
+    /// Origins whose pages may call from a browser, such as `https://app.example.com`; `*` is every
+    /// origin. Default: none.
+    pub cors_origins: Vec<String>,
+    /// How long a browser may remember what CORS allowed. Default: `10m`.
+    #[serde(with = "humantime_serde")]
+    pub cors_max_age: Duration,
+    /// The most requests that one client address may send, of whatever kind, as `count/period`.
+    /// An IPv6 client is its /64 network. Default: `6000/1m`.
+    pub ip_rate: Rate,
+    /// How many requests an address may send at once before `ip_rate` slows it down. Default: 600.
+    pub ip_burst: u32,
+    /// How many calls a caller may make: class x plan. The classes are those that contracts state;
+    /// the plan `default` is for plans without an entry and for callers without a plan.
+    /// Entries given here replace those of the default table one by one. Default: generous limits,
+    /// see `--print-settings`.
+    #[serde(deserialize_with = "rate::overlay")]
+    pub rates: RateTable,
+    /// For how many callers limits are remembered at once. Default: 100000.
+    pub rate_keys: usize,
+    /// Signs cursors: the same on every gateway, at least 32 random characters. Empty, the default,
+    /// makes a key of its own and keeps it in the data folder, which is right for one gateway.
+    pub cursor_key: Secret<String>,
+    /// `iss` of the access tokens that are accepted, equal to auth's. Default:
+    /// `http://127.0.0.1:8080`.
+    pub token_issuer: String,
+    /// `aud` of the access tokens that are accepted, equal to auth's. Default: `mainstay`.
+    pub token_audience: String,
+    /// How long an answer of billing about a user's plan is taken for current. Default: `1s`.
+    #[serde(with = "humantime_serde")]
+    pub entitlements_fresh: Duration,
+    /// How long the last answer of billing is used while billing is away. Default: `5m`.
+    #[serde(with = "humantime_serde")]
+    pub entitlements_kept: Duration,
+    /// How long a request's body may take to arrive. Default: `30s`.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// The longest path and query in bytes. Default: 8192.
+    pub uri_max_bytes: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            trusted_hops: 0,
+            cors_origins: Vec::new(),
+            cors_max_age: Duration::from_secs(600),
+            ip_rate: Rate::per_minute(6000),
+            ip_burst: 600,
+            rates: rate::defaults(),
+            rate_keys: 100_000,
+            cursor_key: Secret::default(),
+            token_issuer: "http://127.0.0.1:8080".into(),
+            token_audience: "mainstay".into(),
+            entitlements_fresh: Duration::from_secs(1),
+            entitlements_kept: Duration::from_secs(300),
+            body_timeout: Duration::from_secs(30),
+            uri_max_bytes: 8192,
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// The rate of a class for a plan.
+    pub(crate) fn rate(&self, class: &str, plan: &str) -> Rate {
+        let plans = self.rates.get(class).or_else(|| self.rates.get(DEFAULT_CLASS));
+        plans
+            .and_then(|plans| plans.get(plan).or_else(|| plans.get(DEFAULT_PLAN)))
+            .copied()
+            .unwrap_or(self.ip_rate)
+    }
+}
+
+impl ServiceSettings for GatewaySettings {
+    const SECTION: &'static str = "gateway";
+
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(self.ip_burst > 0, "gateway.ip_burst is 0: nobody could call; set it above 0");
+        ensure!(self.rate_keys > 0, "gateway.rate_keys is 0; set it above 0");
+        for (class, plans) in &self.rates {
+            ensure!(
+                plans.contains_key(DEFAULT_PLAN),
+                "gateway.rates.{class} has no `{DEFAULT_PLAN}`: add one, it is for every other plan"
+            );
+        }
+        ensure!(
+            self.rates.contains_key(DEFAULT_CLASS),
+            "gateway.rates has no class `{DEFAULT_CLASS}`: add it, it is for every other class"
+        );
+        let key = self.cursor_key.expose().len();
+        ensure!(
+            key == 0 || key >= 32,
+            "gateway.cursor_key has {key} characters: give it at least 32, or none for a key of its own"
+        );
+        ensure!(!self.token_issuer.is_empty(), "gateway.token_issuer is empty; set auth's issuer");
+        ensure!(!self.token_audience.is_empty(), "gateway.token_audience is empty; set auth's");
+        Ok(())
+    }
+}

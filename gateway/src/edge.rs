@@ -1,0 +1,94 @@
+//! The way of a request through the gateway.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use mainstay::kernel::policy::Authorizer;
+use mainstay::kernel::telemetry::Metrics;
+use mainstay::kernel::token::Verifier;
+use tower::ServiceBuilder;
+
+pub(crate) mod body;
+pub(crate) mod client_ip;
+pub(crate) mod cors;
+pub(crate) mod exchange;
+pub(crate) mod hygiene;
+pub(crate) mod ip_limit;
+pub(crate) mod observe;
+pub(crate) mod own;
+pub(crate) mod rate;
+pub(crate) mod request_id;
+pub(crate) mod upstream;
+
+use exchange::Exchange;
+use ip_limit::IpLimit;
+use own::OwnPages;
+use rate::RateLimits;
+
+use crate::config::GatewaySettings;
+use crate::cursor::CursorSigner;
+use crate::discovery::reflection::Channels;
+use crate::entitlement::Entitlements;
+use crate::route::LiveTable;
+
+/// What requests are answered with.
+pub(crate) struct Edge {
+    /// The gateway's settings.
+    pub(crate) settings: Arc<GatewaySettings>,
+    /// The routes.
+    pub(crate) live: LiveTable,
+    /// The channels to the services.
+    pub(crate) channels: Channels,
+    /// The metrics of the process.
+    pub(crate) metrics: Metrics,
+    /// Verifies access tokens.
+    pub(crate) verifier: Arc<Verifier>,
+    /// Decides permissions.
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// Knows what users' plans include.
+    pub(crate) entitlements: Entitlements,
+    /// The limits by rate class.
+    pub(crate) rates: RateLimits,
+    /// The limit by client address.
+    pub(crate) ip_limit: IpLimit,
+    /// Signs cursors.
+    pub(crate) cursors: CursorSigner,
+    /// The pages that the gateway answers itself.
+    pub(crate) pages: OwnPages,
+}
+
+/// The whole stack, from the outermost stage to the call. A request passes the stages from top to
+/// bottom, its reply passes the layers back up.
+pub(crate) fn stack(edge: Arc<Edge>) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(from_fn(request_id::assign))
+        .layer(from_fn_with_state(Arc::clone(&edge), client_ip::find))
+        .layer(from_fn(observe::trace))
+        .layer(from_fn_with_state(Arc::clone(&edge), observe::access_log))
+        .layer(from_fn(observe::panic_guard))
+        .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
+        .layer(ip_limit::layer(&edge.ip_limit));
+
+    let serve = move |request: Request| {
+        let edge = Arc::clone(&edge);
+        async move {
+            let (mut exchange, body) = match Exchange::route(edge, request) {
+                Ok(routed) => routed,
+                Err(reply) => return reply,
+            };
+            let outcome = async {
+                exchange.token().await?;
+                exchange.rate_class()?;
+                exchange.message(body).await?;
+                exchange.entitlement().await?;
+                exchange.permission().await?;
+                exchange.call().await
+            };
+            let outcome = outcome.await;
+            exchange.reply(outcome)
+        }
+    };
+    Router::new().fallback(serve).layer(layers)
+}

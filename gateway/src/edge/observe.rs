@@ -1,0 +1,92 @@
+//! Trace, access log and metrics of each request, and the guard that turns a panic into a 500.
+//!
+//! The access log holds no personal data: the route's template in the place of the path, no
+//! address, no user, no query.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::FutureExt as _;
+use mainstay::kernel::error::Error;
+use mainstay::kernel::telemetry::metrics::OTHER;
+use mainstay::kernel::telemetry::propagation;
+use tracing::Instrument as _;
+
+use super::{Edge, request_id};
+use crate::error::{self, Refused};
+use crate::route::Route;
+
+/// The route that answered, an extension of the response.
+#[derive(Clone, Debug)]
+pub(crate) enum Answered {
+    /// A route of the table.
+    By(Arc<Route>),
+    /// A page of the gateway's own.
+    Own(&'static str),
+}
+
+/// Opens the request's span, a child of the caller's.
+pub(crate) async fn trace(request: Request, next: Next) -> Response {
+    let method = request.method().as_str();
+    let span = tracing::info_span!("http", otel.kind = "server", http.request.method = method);
+    propagation::continue_trace(&span, propagation::extract(request.headers()));
+    next.run(request).instrument(span).await
+}
+
+/// Writes one line and counts each request when it is answered.
+pub(crate) async fn access_log(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let elapsed = begun.elapsed();
+    let status = response.status().as_u16();
+    let answered = response.extensions().get::<Answered>();
+    let template = answered.map_or(OTHER, Answered::template);
+    edge.metrics.http_server_request(&method, template, status, elapsed);
+    tracing::info!(
+        target: "access",
+        method = %method,
+        route = template,
+        status,
+        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        rpc = answered.and_then(Answered::rpc),
+        code = response.extensions().get::<Refused>().map(|refused| refused.0.as_str()),
+        "{method} {template} {status}"
+    );
+    response
+}
+
+/// A panic ends its own request alone, with the reply that every fault of ours gets.
+pub(crate) async fn panic_guard(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            let cause = anyhow::anyhow!("the gateway panicked; the panic is logged before");
+            error::response(&Error::internal(cause), &request_id::current())
+        }
+    }
+}
+
+impl Answered {
+    fn template(&self) -> &str {
+        match self {
+            Self::By(route) => route.template.text(),
+            Self::Own(path) => path,
+        }
+    }
+
+    fn rpc(&self) -> Option<&str> {
+        match self {
+            Self::By(route) => Some(route.policy.full_name.as_str()),
+            Self::Own(_) => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The call to the service, and its reply to the caller.
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderName};
+use mainstay::kernel::channel::UnaryOptions;
+use mainstay::kernel::error::Result;
+use mainstay::kernel::policy::EdgeStyle;
+
+use super::exchange::Exchange;
+use crate::{envelope, error};
+
+/// Calls the service of the exchange's route. Runs within the exchange's call, from which the
+/// channel takes request id, user and deadline.
+pub(super) async fn call(exchange: &Exchange) -> Result<Response> {
+    let route = &exchange.target.route;
+    let options = UnaryOptions {
+        deadline: route.policy.deadline,
+        idempotent: route.policy.idempotency.is_repeatable(),
+    };
+    let channel = (exchange.edge.channels)(&route.service);
+    let metadata = metadata(&exchange.head.headers, &route.policy.request_headers);
+    let reply = channel
+        .unary(&route.grpc_path, exchange.message.clone(), metadata, options)
+        .await
+        .map_err(|status| error::from_upstream(&status, &route.service, &route.binding))?;
+    match route.policy.style {
+        EdgeStyle::Plain => Ok(envelope::plain(route.binding.plain(&reply.message)?)),
+        EdgeStyle::Envelope => {
+            let rendered = route.binding.enveloped(&reply.message)?;
+            let sign = |token: &str| exchange.edge.cursors.sign(&exchange.listing(), token);
+            Ok(envelope::enveloped(rendered, &exchange.call.request_id, sign))
+        }
+    }
+}
+
+/// The headers that the contract asks for, and nothing else of what the caller sent. What says who
+/// calls is never among them: that is the channel's to say.
+fn metadata(from: &HeaderMap, wanted: &[HeaderName]) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    for name in wanted.iter().filter(|name| !is_reserved(name)) {
+        for value in from.get_all(name) {
+            metadata.append(name.clone(), value.clone());
+        }
+    }
+    metadata
+}
+
+/// Whether a header is one by which the mesh speaks of identity or of the call itself.
+fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    let prefixes = ["x-user-", "x-session-", "x-forwarded-", "grpc-"];
+    let names = ["authorization", "x-request-id", "traceparent", "te", "host", "content-type"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_contract_asks_for_passes_and_never_an_identity() {
+        let sent = ["if-match", "x-user-id", "x_user_id", "grpc-metadata-x-user-id", "cookie"];
+        let from: HeaderMap = sent
+            .iter()
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x")))
+            .collect();
+        let wanted: Vec<HeaderName> =
+            sent[..4].iter().map(|name| HeaderName::from_static(name)).collect();
+        let passed = metadata(&from, &wanted);
+        assert_eq!(passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["if-match"]);
+    }
+}

@@ -1,0 +1,158 @@
+//! The one shape of every refusal at the edge: `{"error":{"code","message","request_id","details"}}`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mainstay::kernel::error::{Error, ErrorCode, UNAVAILABLE};
+use serde_json::{Value as Json, json};
+use tonic::{Code, Status};
+
+use crate::transcode::binding::Binding;
+
+/// The path is there, the method is not; the header `Allow` lists those that are.
+pub(crate) const METHOD_NOT_ALLOWED: ErrorCode =
+    ErrorCode::with_http("METHOD_NOT_ALLOWED", Code::Unimplemented, 405);
+/// The body is of a media type that the call does not take.
+pub(crate) const UNSUPPORTED_MEDIA_TYPE: ErrorCode =
+    ErrorCode::with_http("UNSUPPORTED_MEDIA_TYPE", Code::InvalidArgument, 415);
+/// The body is no JSON.
+pub(crate) const MALFORMED_JSON: ErrorCode =
+    ErrorCode::new("MALFORMED_JSON", Code::InvalidArgument);
+/// The cursor was not issued by us for this very list and caller.
+pub(crate) const INVALID_CURSOR: ErrorCode =
+    ErrorCode::new("INVALID_CURSOR", Code::InvalidArgument);
+/// The address is longer than is read.
+pub(crate) const URI_TOO_LONG: ErrorCode =
+    ErrorCode::with_http("URI_TOO_LONG", Code::InvalidArgument, 414);
+/// The body did not arrive in time.
+pub(crate) const REQUEST_TIMEOUT: ErrorCode =
+    ErrorCode::with_http("REQUEST_TIMEOUT", Code::DeadlineExceeded, 408);
+
+/// Key of [`Error::details`] under which a 405 carries the methods that are allowed.
+pub(crate) const ALLOW_DETAIL: &str = "allow";
+
+/// Renders a refusal.
+pub(crate) fn response(error: &Error, request_id: &str) -> Response {
+    log_fault(error);
+    let status = StatusCode::from_u16(error.code().http).unwrap_or(StatusCode::BAD_GATEWAY);
+    let body = json!({
+        "error": {
+            "code": error.code().reason,
+            "message": error.message(),
+            "request_id": request_id,
+            "details": details(error),
+        }
+    });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers(error);
+    response.extensions_mut().insert(Refused(error.code().reason.to_string()));
+    response
+}
+
+/// The error code of a refusal, kept beside the response for the access log.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+/// What a service's status means for a REST caller: fields by the names the caller knows, and
+/// nothing of what the network or a library says about itself.
+pub(crate) fn from_upstream(status: &Status, service: &str, binding: &Binding) -> Error {
+    let upstream = Error::from_status(status);
+    let stated = status_has_reason(status);
+    let message = match status.code() {
+        Code::Internal | Code::Unknown | Code::DataLoss => "internal error".to_owned(),
+        Code::Unavailable if !stated => format!("{service} is away"),
+        Code::DeadlineExceeded if !stated => format!("{service} did not answer in time"),
+        _ => caller_message(upstream.message(), &upstream, binding),
+    };
+    let mut error = Error::new(upstream.code().clone(), message);
+    for violation in upstream.violations() {
+        error = error.field(binding.caller_name(&violation.field), &violation.description);
+    }
+    for (key, value) in upstream.details() {
+        error = error.detail(key, value);
+    }
+    match (upstream.retry_after_hint(), status.code()) {
+        (Some(after), _) => error.retry_after(after),
+        (None, Code::Unavailable) => {
+            error.retry_after(Error::unavailable("").retry_after_hint().unwrap_or_default())
+        }
+        (None, _) => error,
+    }
+    .because(anyhow::anyhow!("{service} answered {:?}: {}", status.code(), status.message()))
+}
+
+/// The same error with its fields named as the REST caller knows them.
+pub(crate) fn for_caller(error: Error, binding: &Binding) -> Error {
+    if error.violations().is_empty() {
+        return error;
+    }
+    let mut named =
+        Error::new(error.code().clone(), caller_message(error.message(), &error, binding));
+    for violation in error.violations() {
+        named = named.field(binding.caller_name(&violation.field), &violation.description);
+    }
+    named
+}
+
+/// A message begins with the name of the first field at fault; that name is the caller's too.
+fn caller_message(message: &str, error: &Error, binding: &Binding) -> String {
+    error
+        .violations()
+        .first()
+        .and_then(|first| {
+            let rest = message.strip_prefix(&first.field)?;
+            Some(format!("{}{rest}", binding.caller_name(&first.field)))
+        })
+        .unwrap_or_else(|| message.to_owned())
+}
+
+fn status_has_reason(status: &Status) -> bool {
+    use tonic_types::StatusExt as _;
+    status.get_details_error_info().is_some()
+}
+
+fn details(error: &Error) -> Vec<Json> {
+    let fields = error
+        .violations()
+        .iter()
+        .map(|violation| json!({ "field": violation.field, "description": violation.description }));
+    let mut details: Vec<Json> = fields.collect();
+    if !error.details().is_empty() {
+        details.push(json!(error.details()));
+    }
+    details
+}
+
+fn headers(error: &Error) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let allow = error.details().get(ALLOW_DETAIL).filter(|_| error.code().http == 405);
+    if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        headers.insert(ALLOW, allow);
+    }
+    if let Some(after) = error.retry_after_hint() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    } else if error.code().http == UNAVAILABLE.http {
+        headers.insert(RETRY_AFTER, HeaderValue::from(1));
+    }
+    if error.code().http == StatusCode::UNAUTHORIZED.as_u16() {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    headers
+}
+
+/// `Retry-After` counts in whole seconds; one that is too early would only be refused again.
+pub(crate) fn whole_seconds(duration: std::time::Duration) -> u64 {
+    let round_up = u64::from(duration.subsec_nanos() > 0);
+    (duration.as_secs() + round_up).max(1)
+}
+
+/// Our faults are logged here, once, with their causes.
+fn log_fault(error: &Error) {
+    if error.code().http >= 500 {
+        let cause = error.cause().map(|cause| format!("{cause:#}"));
+        tracing::warn!(code = %error.code().reason, cause, "a request failed for no fault of its own");
+    }
+}

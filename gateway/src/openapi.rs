@@ -1,0 +1,52 @@
+//! The OpenAPI 3.1 document of what is routed right now.
+//!
+//! Everything in it comes from descriptors: paths and parameters from `google.api.http`, security
+//! and limits from the policy, schemas from messages and their validation rules, descriptions from
+//! the contracts' comments.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+mod comment;
+mod component;
+mod operation;
+mod rules;
+mod schema;
+
+use comment::Comments;
+use schema::Schemas;
+
+use crate::route::RouteTable;
+
+/// The document of a table.
+pub(crate) fn document(table: &RouteTable) -> Json {
+    let mut comments = Comments::default();
+    let mut schemas = Schemas::default();
+    let mut paths: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
+    let mut tags: BTreeMap<String, String> = BTreeMap::new();
+    for route in &table.routes {
+        let service = route.descriptor.parent_service();
+        let tag = service.name().to_owned();
+        tags.entry(tag).or_insert_with(|| comments.of_service(&service));
+        let operation = operation::operation(route, &mut schemas, &mut comments);
+        let path = paths.entry(route.template.openapi_path()).or_default();
+        path.insert(route.method.as_str().to_ascii_lowercase(), operation);
+    }
+    let tags: Vec<Json> = tags
+        .into_iter()
+        .map(|(name, description)| json!({ "name": name, "description": description }))
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mainstay",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Every method that the services of this platform offer over REST.",
+        },
+        "servers": [{ "url": "/" }],
+        "tags": tags,
+        "paths": paths,
+        "components": component::components(schemas.finish(&mut comments)),
+    })
+}

@@ -1,0 +1,125 @@
+//! What operations share: security, error replies, headers, the envelope's own schemas.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+/// The replies of refused calls: status, description, headers beside `X-Request-Id`.
+const ERRORS: [(&str, &str, &[&str]); 10] = [
+    ("400", "Something in the request is not acceptable; `details` names the fields.", &[]),
+    ("401", "No access token, or one that does not hold.", &["WWW-Authenticate"]),
+    ("403", "The caller lacks the permission, or the plan does not include the feature.", &[]),
+    ("404", "No such resource.", &[]),
+    ("413", "The body is too large.", &[]),
+    ("415", "The body is of another media type.", &[]),
+    ("429", "Too many calls.", &["Retry-After", "RateLimit", "RateLimit-Policy"]),
+    ("503", "A service is away.", &["Retry-After"]),
+    ("504", "A service did not answer in time.", &[]),
+    ("default", "Any other refusal has the same shape.", &[]),
+];
+
+/// The document's components.
+pub(super) fn components(mut schemas: BTreeMap<String, Json>) -> Json {
+    schemas.extend(own_schemas());
+    json!({
+        "securitySchemes": {
+            "bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "The `access_token` of a login.",
+            },
+        },
+        "schemas": schemas,
+        "responses": error_responses(),
+        "headers": headers(),
+    })
+}
+
+fn own_schemas() -> [(String, Json); 3] {
+    let request_id = json!({ "type": "string", "description": "Id of this request." });
+    let meta = json!({
+        "type": "object",
+        "properties": { "request_id": request_id },
+    });
+    let list_meta = json!({
+        "type": "object",
+        "properties": {
+            "request_id": request_id,
+            "next_cursor": {
+                "type": "string",
+                "description": "`cursor` of the next page; absent at the end.",
+            },
+            "total": {
+                "type": "integer",
+                "description": "How many there are in all; absent unless asked for.",
+            },
+        },
+    });
+    [("Meta".into(), meta), ("ListMeta".into(), list_meta), ("Error".into(), error_schema())]
+}
+
+fn error_schema() -> Json {
+    json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "request_id", "details"],
+                "properties": {
+                    "code": { "type": "string", "description": "UPPER_SNAKE, for programs." },
+                    "message": { "type": "string", "description": "For people." },
+                    "request_id": { "type": "string", "description": "Id of this request." },
+                    "details": {
+                        "type": "array",
+                        "description": "One entry for each field at fault, then the error's own.",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "field": { "type": "string" },
+                                "description": { "type": "string" },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+fn error_responses() -> Map<String, Json> {
+    let responses = ERRORS.iter().map(|(status, description, names)| {
+        let headers: Map<String, Json> = ["X-Request-Id"]
+            .iter()
+            .chain(names.iter())
+            .map(|name| {
+                let reference = json!({ "$ref": format!("#/components/headers/{name}") });
+                ((*name).to_owned(), reference)
+            })
+            .collect();
+        let schema = json!({ "$ref": "#/components/schemas/Error" });
+        let response = json!({
+            "description": description,
+            "headers": headers,
+            "content": { "application/json": { "schema": schema } },
+        });
+        (format!("Error{status}"), response)
+    });
+    responses.collect()
+}
+
+fn headers() -> Json {
+    let text =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    json!({
+        "X-Request-Id": text("Id of this request; one that the caller sent is kept."),
+        "RateLimit": text("What is left: class, `r` calls, full again in `t` seconds."),
+        "RateLimit-Policy": text("The limit: class, `q` calls in `w` seconds."),
+        "WWW-Authenticate": text("`Bearer`"),
+        "Retry-After": {
+            "description": "Seconds to wait before the next try.",
+            "schema": { "type": "integer" },
+        },
+    })
+}

@@ -1,0 +1,180 @@
+//! One operation: a route as OpenAPI describes it.
+
+use mainstay::kernel::policy::{Access, EdgeStyle};
+use prost_reflect::Kind;
+use serde_json::{Map, Value as Json, json};
+
+use super::comment::Comments;
+use super::rules;
+use super::schema::{Schemas, Spelling};
+use crate::route::Route;
+use crate::transcode::binding::{Body, is_http_body};
+use crate::transcode::query::{self, CURSOR};
+
+/// The operation of a route.
+pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
+    let description = comments.of_method(&route.descriptor);
+    let service = route.descriptor.parent_service();
+    let mut operation = json!({
+        "operationId": format!("{}_{}", service.name(), route.descriptor.name()),
+        "summary": first_sentence(&description),
+        "description": description,
+        "tags": [service.name()],
+        "security": security(route),
+        "responses": responses(route, schemas, comments),
+        "x-rpc": route.policy.full_name,
+    });
+    let parameters = parameters(route, schemas, comments);
+    if !parameters.is_empty() {
+        operation["parameters"] = Json::Array(parameters);
+    }
+    if let Some(body) = request_body(route, schemas, comments) {
+        operation["requestBody"] = body;
+    }
+    if let Some(permission) = route.policy.access.permission() {
+        operation["x-permission"] = json!(permission);
+    }
+    if let Some(feature) = &route.policy.feature {
+        operation["x-feature"] = json!(feature);
+    }
+    if let Some(class) = &route.policy.rate_class {
+        operation["x-rate-class"] = json!(class);
+    }
+    operation
+}
+
+fn security(route: &Route) -> Json {
+    match route.policy.access {
+        Access::Public | Access::Webhook => json!([]),
+        _ => json!([{ "bearer": [] }]),
+    }
+}
+
+fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Vec<Json> {
+    let mut parameters = Vec::new();
+    for variable in route.template.variables() {
+        let field = query::fields_at(&route.binding.input, &variable.field);
+        let Some(field) = field.and_then(|path| path.last().cloned()) else { continue };
+        let schema = schemas.field(&field, Spelling::Snake, comments);
+        parameters.push(parameter("path", &variable.field.join("."), true, schema));
+    }
+    for (name, field) in query::available(&route.binding) {
+        let required = rules::is_required(&field);
+        let schema = schemas.field(&field, Spelling::Snake, comments);
+        parameters.push(parameter("query", &name, required, schema));
+    }
+    if route.binding.list.is_some() {
+        let schema = json!({
+            "type": "string",
+            "description": "`meta.next_cursor` of the page before; absent for the first.",
+        });
+        parameters.push(parameter("query", CURSOR, false, schema));
+    }
+    for header in &route.policy.request_headers {
+        let schema = json!({ "type": "string" });
+        parameters.push(parameter("header", header.as_str(), false, schema));
+    }
+    parameters
+}
+
+fn parameter(place: &str, name: &str, required: bool, mut schema: Json) -> Json {
+    let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+    json!({
+        "name": name,
+        "in": place,
+        "required": required,
+        "description": description,
+        "schema": schema,
+    })
+}
+
+fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Option<Json> {
+    let schema = match &route.binding.body {
+        Body::Nothing => return None,
+        Body::Raw | Body::RawField(_) => {
+            return Some(json!({ "required": true, "content": { "*/*": { "schema": {} } } }));
+        }
+        Body::Message => {
+            schemas.request(&route.binding.input, &route.binding.path_fields, comments)
+        }
+        Body::Field(field) => match field.kind() {
+            Kind::Message(message) if !field.is_list() && !field.is_map() => {
+                schemas.message(&message, Spelling::Snake)
+            }
+            _ => schemas.field(field, Spelling::Snake, comments),
+        },
+    };
+    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
+}
+
+fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
+    let mut responses = Map::new();
+    responses.insert("200".into(), success(route, schemas, comments));
+    let has_user = !matches!(route.policy.access, Access::Public | Access::Webhook);
+    let has_body = !matches!(route.binding.body, Body::Nothing);
+    let is_restricted =
+        route.policy.access.permission().is_some() || route.policy.feature.is_some();
+    let rows = [
+        ("400", true),
+        ("401", has_user),
+        ("403", is_restricted),
+        ("404", !route.binding.path_fields.is_empty()),
+        ("413", has_body),
+        ("415", has_body),
+        ("429", true),
+        ("503", true),
+        ("504", true),
+        ("default", true),
+    ];
+    for (status, _) in rows.iter().filter(|(_, applies)| *applies) {
+        let reference = format!("#/components/responses/Error{status}");
+        responses.insert((*status).into(), json!({ "$ref": reference }));
+    }
+    Json::Object(responses)
+}
+
+fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
+    let mut content = json!({ "application/json": { "schema": reply(route, schemas, comments) } });
+    if is_http_body(&route.binding.output) {
+        content = json!({ "*/*": { "schema": {} } });
+    }
+    json!({
+        "description": "The call succeeded.",
+        "headers": {
+            "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" },
+            "RateLimit": { "$ref": "#/components/headers/RateLimit" },
+            "RateLimit-Policy": { "$ref": "#/components/headers/RateLimit-Policy" },
+        },
+        "content": content,
+    })
+}
+
+fn reply(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
+    let binding = &route.binding;
+    let plain = route.policy.style == EdgeStyle::Plain;
+    let spelling = if plain { Spelling::Json } else { Spelling::Snake };
+    let data = match &binding.response_field {
+        Some(field) => schemas.field(field, spelling, comments),
+        None => match (&binding.list, plain) {
+            (Some(list), false) => schemas.field(&list.items, spelling, comments),
+            _ => schemas.message(&binding.output, spelling),
+        },
+    };
+    if plain {
+        return data;
+    }
+    let meta = if binding.list.is_some() { "ListMeta" } else { "Meta" };
+    json!({
+        "type": "object",
+        "required": ["data", "meta"],
+        "properties": {
+            "data": data,
+            "meta": { "$ref": format!("#/components/schemas/{meta}") },
+        },
+    })
+}
+
+fn first_sentence(text: &str) -> String {
+    let end = text.find(". ").or_else(|| text.find(".\n")).unwrap_or(text.len());
+    text[..end].trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,150 @@
+//! The route table: which HTTP request is which gRPC call.
+//!
+//! Each service's descriptors compile to its routes; the table joins the routes of all services.
+//! Where two want the same path and method, the older one stays and the other is reported. A
+//! service that is gone keeps its routes, so that its callers hear 503 and not 404. Readers take
+//! the whole table at once from [`LiveTable`]; it is replaced, never changed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::Method;
+use http::uri::PathAndQuery;
+use mainstay::kernel::policy::MethodPolicy;
+use prost_reflect::MethodDescriptor;
+use serde::Serialize;
+
+pub(crate) mod compile;
+pub(crate) mod join;
+pub(crate) mod percent;
+pub(crate) mod rule;
+pub(crate) mod template;
+pub(crate) mod tree;
+
+use template::{Capture, Template};
+use tree::{Found, Path, Tree};
+
+use crate::transcode::binding::Binding;
+
+/// One HTTP route to one gRPC method.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The service that answers, such as `identity-svc`.
+    pub(crate) service: String,
+    /// The HTTP method.
+    pub(crate) method: Method,
+    /// The path template.
+    pub(crate) template: Template,
+    /// The gRPC method's path.
+    pub(crate) grpc_path: PathAndQuery,
+    /// What the contract states about it.
+    pub(crate) policy: Arc<MethodPolicy>,
+    /// How the request fills the message.
+    pub(crate) binding: Binding,
+    /// The method, for its documentation.
+    pub(crate) descriptor: MethodDescriptor,
+}
+
+/// A route that lost its place to an older one, or that could not be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Refusal {
+    /// The service that wanted it.
+    pub(crate) service: String,
+    /// The gRPC method.
+    pub(crate) method: String,
+    /// Why it is not routed.
+    pub(crate) reason: String,
+}
+
+/// All routes at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    /// Grows with each table.
+    pub(crate) version: u64,
+    /// The routes, by path and method.
+    pub(crate) routes: Vec<Arc<Route>>,
+    /// Routes that were refused.
+    pub(crate) refusals: Vec<Refusal>,
+    /// The services that have an instance.
+    pub(crate) present: BTreeSet<String>,
+    tree: Tree<Route>,
+}
+
+/// The table that requests are answered by right now.
+pub(crate) type LiveTable = Arc<ArcSwap<RouteTable>>;
+
+/// A request's route and what its path says.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The route.
+    pub(crate) route: Arc<Route>,
+    /// The path's part of the request message.
+    pub(crate) captures: Vec<Capture>,
+}
+
+/// Why a request has no route.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// No such path.
+    Path,
+    /// The path is there, for these methods.
+    Method(BTreeSet<String>),
+}
+
+impl RouteTable {
+    /// A table of routes that do not conflict.
+    pub(crate) fn new(
+        version: u64,
+        mut routes: Vec<Arc<Route>>,
+        refusals: Vec<Refusal>,
+        present: BTreeSet<String>,
+    ) -> Self {
+        routes.sort_by(|a, b| {
+            let key = |route: &Route| (route.template.text().to_owned(), route.method.to_string());
+            key(a).cmp(&key(b))
+        });
+        let mut tree = Tree::default();
+        for route in &routes {
+            tree.insert(&route.template.shape(), route.method.clone(), Arc::clone(route));
+        }
+        Self { version, routes, refusals, present, tree }
+    }
+
+    /// The route of a request. HEAD is answered by the route of GET.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, NoRoute> {
+        let path = Path::parse(path).ok_or(NoRoute::Path)?;
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        match self.tree.find(&path, method) {
+            Found::Value(route) => {
+                let raw = path.raw_without(route.template.verb());
+                Ok(Target { captures: route.template.captures(&raw), route })
+            }
+            Found::OtherMethods(methods) => Err(NoRoute::Method(allowed(methods))),
+            Found::Nothing => Err(NoRoute::Path),
+        }
+    }
+
+    /// The methods that a path takes, for `OPTIONS`.
+    pub(crate) fn methods(&self, path: &str) -> Option<BTreeSet<String>> {
+        match self.find(&Method::OPTIONS, path) {
+            Ok(target) => Some(allowed(BTreeSet::from([target.route.method.to_string()]))),
+            Err(NoRoute::Method(methods)) => Some(methods),
+            Err(NoRoute::Path) => None,
+        }
+    }
+
+    /// Whether the service of a route has an instance.
+    pub(crate) fn is_present(&self, service: &str) -> bool {
+        self.present.contains(service)
+    }
+}
+
+/// `HEAD` goes with `GET`, and `OPTIONS` with everything.
+fn allowed(mut methods: BTreeSet<String>) -> BTreeSet<String> {
+    if methods.contains("GET") {
+        methods.insert("HEAD".to_owned());
+    }
+    methods.insert("OPTIONS".to_owned());
+    methods
+}

@@ -1,0 +1,164 @@
+//! How the parts of an HTTP request fill a request message, compiled from one `HttpRule`.
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+
+use crate::route::template::Template;
+
+/// Full name of the message whose bytes travel as they are.
+const HTTP_BODY: &str = "google.api.HttpBody";
+
+/// The compiled binding of one route.
+#[derive(Clone, Debug)]
+pub(crate) struct Binding {
+    /// The request message.
+    pub(crate) input: MessageDescriptor,
+    /// The response message.
+    pub(crate) output: MessageDescriptor,
+    /// What the HTTP body fills.
+    pub(crate) body: Body,
+    /// The response field that becomes the HTTP body; the whole response when absent.
+    pub(crate) response_field: Option<FieldDescriptor>,
+    /// Present where the response is a page of a list.
+    pub(crate) list: Option<ListShape>,
+    /// The request's field mask, filled from the fields that a PATCH body has.
+    pub(crate) update_mask: Option<FieldDescriptor>,
+    /// Dotted paths of the fields that the path fills.
+    pub(crate) path_fields: Vec<String>,
+}
+
+/// What the HTTP body fills.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// Nothing: there is none.
+    Nothing,
+    /// The whole request message, from JSON.
+    Message,
+    /// One field of it, from JSON.
+    Field(FieldDescriptor),
+    /// One `google.api.HttpBody` field of it, unchanged.
+    RawField(FieldDescriptor),
+    /// The request message is itself `google.api.HttpBody`.
+    Raw,
+}
+
+/// A response that is one page of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct ListShape {
+    /// The repeated field.
+    pub(crate) items: FieldDescriptor,
+    /// `next_page_token`.
+    pub(crate) next_page_token: FieldDescriptor,
+    /// The request's `page_token`.
+    pub(crate) page_token: FieldDescriptor,
+}
+
+impl Binding {
+    /// Compiles the binding. The message of an error says what does not fit.
+    pub(crate) fn compile(
+        input: MessageDescriptor,
+        output: MessageDescriptor,
+        template: &Template,
+        method: &http::Method,
+        body: &str,
+        response_body: &str,
+    ) -> Result<Self, String> {
+        let path_fields = path_fields(&input, template)?;
+        let body = compile_body(&input, body)?;
+        let response_field = match response_body {
+            "" => None,
+            name => Some(field_of(&output, name)?),
+        };
+        let list = list_shape(&input, &output);
+        let update_mask = update_mask(&input, &body, method);
+        Ok(Self { input, output, body, response_field, list, update_mask, path_fields })
+    }
+
+    /// The name by which a REST caller knows a field of the request.
+    pub(crate) fn caller_name(&self, field: &str) -> String {
+        if let Body::Field(body) = &self.body
+            && let Some(inner) = field.strip_prefix(body.name()).and_then(|s| s.strip_prefix('.'))
+        {
+            return inner.to_owned();
+        }
+        if self.list.is_some() && field == "page_token" {
+            return "cursor".to_owned();
+        }
+        field.to_owned()
+    }
+}
+
+/// Whether a message is `google.api.HttpBody`.
+pub(crate) fn is_http_body(message: &MessageDescriptor) -> bool {
+    message.full_name() == HTTP_BODY
+}
+
+fn path_fields(input: &MessageDescriptor, template: &Template) -> Result<Vec<String>, String> {
+    let mut paths = Vec::new();
+    for variable in template.variables() {
+        let mut message = input.clone();
+        for (index, name) in variable.field.iter().enumerate() {
+            let field = field_of(&message, name)?;
+            if field.is_list() || field.is_map() {
+                return Err(format!("a path cannot fill the repeated field `{name}`"));
+            }
+            match field.kind() {
+                Kind::Message(next) if index + 1 < variable.field.len() => message = next,
+                Kind::Message(_) => return Err(format!("a path cannot fill the message `{name}`")),
+                _ if index + 1 < variable.field.len() => {
+                    return Err(format!("`{name}` is no message"));
+                }
+                _ => {}
+            }
+        }
+        paths.push(variable.field.join("."));
+    }
+    Ok(paths)
+}
+
+fn compile_body(input: &MessageDescriptor, body: &str) -> Result<Body, String> {
+    match body {
+        "" => Ok(Body::Nothing),
+        "*" if is_http_body(input) => Ok(Body::Raw),
+        "*" => Ok(Body::Message),
+        name => {
+            let field = field_of(input, name)?;
+            match field.kind() {
+                Kind::Message(message) if is_http_body(&message) && !field.is_list() => {
+                    Ok(Body::RawField(field))
+                }
+                _ => Ok(Body::Field(field)),
+            }
+        }
+    }
+}
+
+fn field_of(message: &MessageDescriptor, name: &str) -> Result<FieldDescriptor, String> {
+    message
+        .get_field_by_name(name)
+        .ok_or_else(|| format!("`{}` has no field `{name}`", message.full_name()))
+}
+
+/// A list has `next_page_token` and exactly one repeated message field, and its request takes
+/// `page_token`.
+fn list_shape(input: &MessageDescriptor, output: &MessageDescriptor) -> Option<ListShape> {
+    let next_page_token = output.get_field_by_name("next_page_token")?;
+    let page_token = input.get_field_by_name("page_token")?;
+    let mut repeated =
+        output.fields().filter(|field| field.is_list() && matches!(field.kind(), Kind::Message(_)));
+    let items = repeated.next()?;
+    repeated.next().is_none().then_some(ListShape { items, next_page_token, page_token })
+}
+
+fn update_mask(
+    input: &MessageDescriptor,
+    body: &Body,
+    method: &http::Method,
+) -> Option<FieldDescriptor> {
+    let mask = input.get_field_by_name("update_mask")?;
+    let is_mask = matches!(
+        mask.kind(),
+        Kind::Message(message) if message.full_name() == "google.protobuf.FieldMask"
+    );
+    let fills = *method == http::Method::PATCH && matches!(body, Body::Field(_));
+    (is_mask && fills && !mask.is_list()).then_some(mask)
+}

@@ -19,10 +19,7 @@ fn main() -> ExitCode {
     let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let variable = format!("STAND_IN_{}", name.to_uppercase().replace('-', "_"));
     let behaviour = std::env::var(variable).unwrap_or_default();
-    println!(
-        r#"{{"timestamp":"{}","level":"INFO","message":"{name} begins"}}"#,
-        "2026-01-01T00:00:00Z"
-    );
+    println!(r#"{{"timestamp":"{}","level":"INFO","message":"{name} begins"}}"#, "2026-01-01T00:00:00Z");
     match serve(&behaviour) {
         Ok(()) => {
             println!("{name} drained");

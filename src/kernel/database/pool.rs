@@ -1,12 +1,15 @@
 //! Opening a pool: what every connection is set to, and what to say when it cannot be opened.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::FutureExt as _;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+use sea_orm::sqlx::ConnectOptions as _;
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm::{DatabaseConnection, DbErr, SqlxSqliteConnector};
 
 use super::WRITE_PATIENCE;
 use crate::kernel::settings::DatabaseSettings;
@@ -27,34 +30,28 @@ pub(crate) fn open(
     durability: Durability,
 ) -> anyhow::Result<DatabaseConnection> {
     let url = settings.url.expose();
-    if let Some(file) = sqlite_file(url)? {
-        create_folder(&file)?;
-    }
-    let mut options = ConnectOptions::new(url.clone());
-    options
-        .max_connections(settings.max_connections)
-        .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(None)
-        .sqlx_logging(false)
-        .test_before_acquire(false)
-        .connect_lazy(true)
-        .map_sqlx_sqlite_opts(move |options| {
-            options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(match durability {
-                    Durability::EveryCommit => SqliteSynchronous::Full,
-                    Durability::Checkpoint => SqliteSynchronous::Normal,
-                })
-                .busy_timeout(WRITE_PATIENCE)
-                .foreign_keys(true)
-        });
-    sea_orm::Database::connect(options)
-        .now_or_never()
-        .expect("a lazy pool is made without waiting")
+    create_folder(&sqlite_file(url)?)?;
+    let options = SqliteConnectOptions::from_str(url)
         .with_context(|| {
             let location = location(url);
             format!("cannot use the database {location}; correct the setting database.url")
+        })?
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(match durability {
+            Durability::EveryCommit => SqliteSynchronous::Full,
+            Durability::Checkpoint => SqliteSynchronous::Normal,
         })
+        .busy_timeout(WRITE_PATIENCE)
+        .foreign_keys(true)
+        .disable_statement_logging();
+    // Not by sea-orm's own `connect`, which asks for SQLite's version and so connects at once.
+    let pool = SqlitePoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options);
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
 /// Makes the first connection, or says why not and what to do.
@@ -91,16 +88,21 @@ pub(crate) fn location(url: &str) -> String {
     }
 }
 
-/// The file of a SQLite URL; `None` for other databases.
-fn sqlite_file(url: &str) -> anyhow::Result<Option<PathBuf>> {
-    let Some(rest) = url.strip_prefix("sqlite:") else { return Ok(None) };
+/// The file of a SQLite URL.
+fn sqlite_file(url: &str) -> anyhow::Result<PathBuf> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        anyhow::bail!(
+            "no driver for the database {}; set database.url to sqlite://FILE?mode=rwc",
+            location(url)
+        );
+    };
     let path = rest.strip_prefix("//").unwrap_or(rest).split('?').next().unwrap_or_default();
     anyhow::ensure!(
         !path.is_empty() && path != ":memory:" && !rest.contains("mode=memory"),
         "the database {url} has no file, so each connection would see its own; \
          set database.url to sqlite://FILE?mode=rwc"
     );
-    Ok(Some(PathBuf::from(path)))
+    Ok(PathBuf::from(path))
 }
 
 fn create_folder(file: &Path) -> anyhow::Result<()> {
@@ -151,10 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn a_database_in_memory_is_refused() {
-        for url in ["sqlite::memory:", "sqlite://a.db?mode=memory", "sqlite:"] {
+    fn a_database_without_a_file_is_refused() {
+        for url in ["sqlite::memory:", "sqlite://a.db?mode=memory", "sqlite:", "postgres://h/n"] {
             assert!(sqlite_file(url).is_err(), "{url}");
         }
-        assert!(matches!(sqlite_file("postgres://host/name"), Ok(None)));
+        let file = sqlite_file("sqlite:///var/lib/a.db?mode=rwc").expect("a file");
+        assert_eq!(file, Path::new("/var/lib/a.db"));
     }
 }

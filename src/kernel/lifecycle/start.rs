@@ -120,7 +120,7 @@ fn start_workers(
             service: kernel.name,
             database: kernel.used_database().cloned(),
             bus: Arc::clone(&kernel.bus),
-            pool: pool,
+            pool,
             settings: &kernel.settings.events,
         })?);
     }

@@ -191,10 +191,9 @@ fn free_offset() -> u16 {
     (first..40_000)
         .step_by(100)
         .find(|offset| {
-            PORTS
-                .iter()
-                .flat_map(|port| [port + offset, port + offset + 10_000])
-                .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+            PORTS.iter().flat_map(|port| [port + offset, port + offset + 10_000]).all(|port| {
+                TcpListener::bind(("127.0.0.1", port)).is_ok()
+            })
         })
         .expect("some ports are free")
 }

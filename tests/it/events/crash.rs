@@ -1,0 +1,163 @@
+//! A process dies between two steps, or was never there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use mainstay::contract::proto::mainstay::identity::v1::UserUpdated;
+use mainstay::kernel::events::{Consumer, Received, Relay};
+use tokio::sync::Notify;
+
+use super::faults::{RefusingBus, SilentBus};
+use crate::world::{
+    USERS, World, eventually, note, note_taker, notes, notes_when, outbox, publish, text_of,
+    updated,
+};
+
+#[tokio::test]
+async fn a_relay_that_dies_after_publishing_publishes_again_and_the_effect_is_there_once() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let reader = world.database("audit-svc").await;
+    publish(&writer, &[updated("u1", "a")]).await;
+
+    let published = Arc::new(Notify::new());
+    let silent = SilentBus { bus: world.bus(), published: published.clone() };
+    let lease = Duration::from_millis(300);
+    let dying = Relay::new(writer.clone(), Arc::new(silent), &world.settings).lease(lease).spawn();
+    published.notified().await;
+    drop(dying);
+    assert_eq!(outbox(&writer).await.len(), 1, "the row is still there");
+
+    let bus = Arc::new(world.bus());
+    let _relay = Relay::new(writer.clone(), bus, &world.settings).lease(lease).spawn();
+    let _consumer = world.start(note_taker(&reader), &reader);
+    let records = eventually("a second record", async || {
+        let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+        (records.len() == 2).then_some(records)
+    })
+    .await;
+    assert_eq!(records[0].id, records[1].id);
+
+    publish(&writer, &[updated("u1", "b")]).await;
+    assert_eq!(notes_when(&reader, 2).await, ["u1:a", "u1:b"]);
+}
+
+#[tokio::test]
+async fn events_published_while_a_consumer_was_down_reach_it_in_order() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let reader = world.database("audit-svc").await;
+    let _relay = world.relay(&writer, world.bus());
+
+    let consumer = world.start(note_taker(&reader), &reader);
+    publish(&writer, &[updated("u1", 0)]).await;
+    notes_when(&reader, 1).await;
+    consumer.stop().await;
+
+    let missed: Vec<_> = (1..40).map(|number| updated("u1", number)).collect();
+    publish(&writer, &missed).await;
+    eventually("an empty outbox", async || outbox(&writer).await.is_empty().then_some(())).await;
+    assert_eq!(notes(&reader).await.len(), 1);
+
+    let _consumer = world.start(note_taker(&reader), &reader);
+    let expected: Vec<_> = (0..40).map(|number| format!("u1:{number}")).collect();
+    assert_eq!(notes_when(&reader, 40).await, expected);
+}
+
+#[tokio::test]
+async fn a_consumer_killed_in_a_handler_handles_the_event_again() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let reader = world.database("audit-svc").await;
+    let _relay = world.relay(&writer, world.bus());
+    publish(&writer, &[updated("u1", "a")]).await;
+
+    let written = Arc::new(Notify::new());
+    let (database, wrote) = (reader.clone(), written.clone());
+    let hanging = Consumer::new("notes").on(move |received: Received<UserUpdated>| {
+        let (database, wrote) = (database.clone(), wrote.clone());
+        async move {
+            let transaction = database.begin().await?;
+            note(&transaction, &text_of(&received.payload)).await?;
+            transaction.commit().await?;
+            wrote.notify_one();
+            std::future::pending().await
+        }
+    });
+    let dying = world.start(hanging, &reader);
+    written.notified().await;
+    drop(dying);
+
+    let _consumer = world.start(note_taker(&reader), &reader);
+    assert_eq!(notes_when(&reader, 1).await, ["u1:a"]);
+}
+
+#[tokio::test]
+async fn two_relays_on_one_outbox_keep_the_order_and_the_effect_is_there_once() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let reader = world.database("audit-svc").await;
+    let other = world.database("identity-svc").await;
+    let _relays = [
+        world.relay(&writer, world.bus()),
+        world.relay(&other, world.bus()),
+        world.relay(&other, world.bus()),
+    ];
+    let _consumer = world.start(note_taker(&reader), &reader);
+
+    for number in 0..30 {
+        let users: Vec<_> = (0..5).map(|user| updated(format!("u{user}"), number)).collect();
+        publish(&writer, &users).await;
+    }
+
+    let notes = notes_when(&reader, 150).await;
+    for user in 0..5 {
+        let prefix = format!("u{user}:");
+        let of_user: Vec<_> = notes.iter().filter_map(|note| note.strip_prefix(&prefix)).collect();
+        let expected: Vec<_> = (0..30).map(|number| number.to_string()).collect();
+        assert_eq!(of_user, expected, "user {user}");
+    }
+    eventually("an empty outbox", async || outbox(&writer).await.is_empty().then_some(())).await;
+    assert_eq!(notes.len(), 150);
+}
+
+#[tokio::test]
+async fn an_event_the_bus_refuses_holds_back_its_own_aggregate_only() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let refusals = Arc::new(AtomicU32::new(u32::MAX));
+    let refusing = RefusingBus { bus: world.bus(), subject: "bad", refusals: refusals.clone() };
+    publish(&writer, &[updated("bad", 1), updated("good", 1), updated("bad", 2)]).await;
+    let _relay = world.relay(&writer, refusing);
+
+    let subjects = async || -> Vec<String> {
+        let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+        records.iter().map(|record| record.subject.clone()).collect()
+    };
+    eventually("the other aggregate", async || (subjects().await == ["good"]).then_some(())).await;
+    publish(&writer, &[updated("good", 2)]).await;
+    eventually("what comes later", async || (subjects().await == ["good", "good"]).then_some(()))
+        .await;
+
+    refusals.store(0, Ordering::SeqCst);
+    eventually("the refused ones", async || {
+        (subjects().await == ["good", "good", "bad", "bad"]).then_some(())
+    })
+    .await;
+    let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+    let bad: Vec<_> = records.iter().filter(|record| record.subject == "bad").collect();
+    assert!(bad[0].id < bad[1].id, "in their order");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_stopped_publishes_what_is_due_first() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let events: Vec<_> = (0..20).map(|number| updated("u1", number)).collect();
+    let relay = world.relay(&writer, world.bus());
+    publish(&writer, &events).await;
+    relay.stop().await;
+    assert_eq!(outbox(&writer).await.len(), 0);
+    assert_eq!(world.bus().retained(&[USERS.to_owned()]).await.unwrap().len(), 20);
+}

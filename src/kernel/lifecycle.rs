@@ -26,7 +26,7 @@ pub use running::{Drained, Running};
 pub use start::start;
 
 use crate::kernel::settings::{Args, ServiceDefaults, ServiceSettings, Settings, load};
-use crate::kernel::telemetry::Telemetry;
+use crate::kernel::telemetry::{self, Telemetry};
 use signals::Signals;
 
 /// How long work on blocking threads may delay the end of a process that has drained.
@@ -86,6 +86,7 @@ where
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
     let telemetry = Telemetry::init(name, version, &settings.kernel.telemetry)?;
+    telemetry::log_panics();
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = start::launch(name, version, settings, module) => running?,

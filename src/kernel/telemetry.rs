@@ -60,7 +60,6 @@ impl Telemetry {
             .with(log::LogLayer::new(service, settings.log_format).with_filter(filter))
             .try_init()
             .context("telemetry was installed before in this process")?;
-        log_panics();
         Ok(Self { provider })
     }
 
@@ -98,8 +97,8 @@ fn tracer_provider(
     Ok(builder.with_batch_exporter(exporter).build())
 }
 
-/// A panic becomes a log line like any other.
-fn log_panics() {
+/// Makes every panic of this process a log line like any other.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string);

@@ -14,9 +14,10 @@ use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
 use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{DirectoryRegistry, DirectoryTiming};
 use mainstay::kernel::settings::{
-    ChannelSettings, DatabaseSettings, EventSettings, KernelSettings, LifecycleSettings,
-    RegistrySettings, ServiceSettings, Settings,
+    ChannelSettings, DatabaseSettings, EventSettings, KernelSettings, LifecycleSettings, LogFormat,
+    RegistrySettings, ServiceSettings, Settings, TelemetrySettings,
 };
+use mainstay::kernel::telemetry::Telemetry;
 use mainstay::kernel::tls::MeshIdentity;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -29,6 +30,9 @@ const SPREAD: Duration = Duration::from_millis(100);
 
 /// How often the registry and the broker of a test are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The environment variable that makes tests log.
+const LOG_VARIABLE: &str = "MAINSTAY_TEST_LOG";
 
 /// Who publishes what [`TestMesh::publish`] is given.
 const PUBLISHER: &str = "test-publisher";
@@ -46,6 +50,7 @@ impl TestMesh {
     /// An empty mesh.
     #[allow(clippy::new_without_default, reason = "it makes a folder: not what a default does")]
     pub fn new() -> Self {
+        install_telemetry();
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Mutex::new(Authority::new(&folder.path().join("tls")));
         Self {
@@ -182,4 +187,19 @@ impl TestMesh {
     fn authority(&self) -> std::sync::MutexGuard<'_, Authority> {
         self.authority.lock().expect("no test panics while it issues a certificate")
     }
+}
+
+/// Traces as a real process does, so that trace ids travel; logs only what `MAINSTAY_TEST_LOG` asks
+/// for, a filter such as `debug`.
+fn install_telemetry() {
+    static TELEMETRY: OnceLock<Option<Telemetry>> = OnceLock::new();
+    TELEMETRY.get_or_init(|| {
+        let settings = TelemetrySettings {
+            log_format: LogFormat::Text,
+            log_filter: std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "off".to_owned()),
+            otlp_endpoint: None,
+        };
+        // A test that has installed its own is left with it.
+        Telemetry::init("test", env!("CARGO_PKG_VERSION"), &settings).ok()
+    });
 }

@@ -6,7 +6,8 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mainstay::contract::{audit, auth, authz, billing, identity};
+use mainstay::contract::{self, audit, auth, authz, billing, identity};
+use mainstay::kernel::lifecycle::MeshClient;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -16,6 +17,9 @@ use process::Process;
 
 /// The gateway's name in the mesh.
 const GATEWAY: &str = "gateway";
+
+/// Identity of a person who calls services directly.
+const DEVELOPER: &str = "developer";
 
 /// Service and binary, in the order of start: a registration passes through those before auth.
 const SERVICES: [(&str, &str); 6] = [
@@ -64,8 +68,9 @@ impl Platform {
         Self::start_with(&[]).await
     }
 
-    /// As [`Platform::start`], with environment variables for every process, such as
-    /// `("MAINSTAY_AUTH__ACCESS_TOKEN_TIME_TO_LIVE", "2s")`.
+    /// As [`Platform::start`], with environment variables such as
+    /// `("MAINSTAY_CHANNEL__TRANSPORT", "grpc-web")`. Those of one service's own settings,
+    /// `MAINSTAY_AUTH__…`, reach that service alone.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut platform = Self::prepare(variables);
         for (service, binary) in SERVICES {
@@ -140,12 +145,19 @@ impl Platform {
         self.revive(service).await;
     }
 
+    /// A member of the mesh with a certificate for `identity`, for calls past the gateway.
+    pub fn client(&self, identity: &str) -> MeshClient {
+        self.authority.settings(identity);
+        MeshClient::open(self.path(), identity, contract::pool())
+            .unwrap_or_else(|error| panic!("{identity} cannot join: {error:#}"))
+    }
+
     /// What a process has logged.
     pub fn logs(&self, service: &str) -> String {
         self.process(service).log()
     }
 
-    /// The folder in which the platform keeps everything.
+    /// The folder in which the platform keeps everything, laid out as `cargo xtask up` lays it out.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -153,6 +165,10 @@ impl Platform {
     fn prepare(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Authority::new(&folder.path().join("tls"));
+        authority.settings(DEVELOPER);
+        let admin = json!({"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD});
+        std::fs::write(folder.path().join("admin.json"), admin.to_string())
+            .expect("the test folder takes a file");
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self { processes: BTreeMap::new(), variables: variables.collect(), folder, authority }
@@ -170,7 +186,14 @@ impl Platform {
             let file = file.expect("the authority names every file");
             variables.push((format!("MAINSTAY_TLS__{name}_FILE"), text(&file)));
         }
-        variables.extend(self.variables.iter().cloned());
+        if service == auth::SERVICE {
+            let administrator = [("EMAIL", ADMIN_EMAIL), ("PASSWORD", ADMIN_PASSWORD)];
+            variables.extend(administrator.map(|(name, value)| {
+                (format!("MAINSTAY_AUTH__BOOTSTRAP_ADMIN_{name}"), value.to_owned())
+            }));
+        }
+        let stated = self.variables.iter().filter(|(name, _)| concerns(name, service));
+        variables.extend(stated.cloned());
         Process::launched(service, binary, root, variables)
     }
 
@@ -191,6 +214,15 @@ impl Drop for Platform {
             }
         }
     }
+}
+
+/// Whether a variable is for a service: any that is not of another one's own table.
+fn concerns(name: &str, service: &str) -> bool {
+    let section = |service: &str| service.trim_end_matches("-svc").to_uppercase();
+    let table = name.strip_prefix("MAINSTAY_").and_then(|key| key.split_once("__"));
+    table.is_none_or(|(table, _)| {
+        table == section(service) || SERVICES.iter().all(|(other, _)| table != section(other))
+    })
 }
 
 fn text(path: &Path) -> String {

@@ -17,6 +17,11 @@ use proto::auth_service_client::AuthServiceClient;
 /// The service's name in the mesh.
 pub const SERVICE: &str = "auth-svc";
 
+/// The claim `iss` of access tokens unless settings say otherwise: the gateway's public address.
+pub const DEFAULT_ISSUER: &str = "http://localhost:8080";
+/// The claim `aud` of access tokens unless settings say otherwise.
+pub const DEFAULT_AUDIENCE: &str = "mainstay";
+
 /// The e-mail address belongs to an account already.
 pub const EMAIL_TAKEN: ErrorCode = ErrorCode::new("EMAIL_TAKEN", Code::AlreadyExists);
 /// E-mail address and password do not fit together; which of them is wrong is not said.
@@ -26,6 +31,8 @@ pub const INVALID_CREDENTIALS: ErrorCode =
 pub const TOKEN_INVALID: ErrorCode = ErrorCode::new("TOKEN_INVALID", Code::Unauthenticated);
 /// The refresh token was used before: the session was ended.
 pub const TOKEN_REUSED: ErrorCode = ErrorCode::new("TOKEN_REUSED", Code::Unauthenticated);
+/// More passwords wait to be checked than can be checked in good time.
+pub const OVERLOADED: ErrorCode = ErrorCode::with_http("OVERLOADED", Code::ResourceExhausted, 503);
 /// The user who calls has no such session.
 pub const SESSION_NOT_FOUND: ErrorCode = ErrorCode::new("SESSION_NOT_FOUND", Code::NotFound);
 

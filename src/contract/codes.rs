@@ -32,6 +32,7 @@ fn table() -> Vec<ErrorCode> {
         auth::INVALID_CREDENTIALS,
         auth::TOKEN_INVALID,
         auth::TOKEN_REUSED,
+        auth::OVERLOADED,
         auth::SESSION_NOT_FOUND,
         identity::USER_EMAIL_TAKEN,
         authz::ROLE_NAME_TAKEN,

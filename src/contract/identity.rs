@@ -1,5 +1,6 @@
 //! identity: who the users are.
 
+use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
 use super::client::client;
@@ -14,6 +15,13 @@ pub const SERVICE: &str = "identity-svc";
 
 /// Another user who is not deleted has this e-mail address.
 pub const USER_EMAIL_TAKEN: ErrorCode = ErrorCode::new("USER_EMAIL_TAKEN", Code::AlreadyExists);
+
+/// The etag of a user's state, opaque to clients. It stands here because auth answers a registration
+/// with the user as identity will have it: a registration is version 1.
+pub fn user_etag(id: UserId, version: u64) -> String {
+    let digest = Sha256::digest(format!("user {id} version {version}"));
+    hex::encode(&digest[..8])
+}
 
 client! {
     /// What identity offers.

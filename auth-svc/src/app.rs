@@ -1,0 +1,70 @@
+//! The use cases. [`App`] is a struct of ports and rules; each file below adds one group of cases.
+
+mod bootstrap;
+mod grants;
+mod key_cache;
+mod keys;
+mod login;
+mod password;
+mod password_pool;
+mod register;
+mod sessions;
+mod tokens;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::{
+    AccountStore, AuthError, KeyStore, LoginThrottle, SessionStore, UserDirectory,
+};
+use key_cache::KeyCache;
+use password_pool::PasswordPool;
+
+pub use keys::PublishedKey;
+pub use sessions::{Revocations, SessionPage};
+pub use tokens::Tokens;
+
+/// What stands around the use cases.
+pub struct Ports {
+    /// Where accounts are kept.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Where sessions are kept.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Where signing keys are kept.
+    pub keys: Arc<dyn KeyStore>,
+    /// Where users live.
+    pub users: Arc<dyn UserDirectory>,
+}
+
+/// What auth can do.
+pub struct App {
+    accounts: Arc<dyn AccountStore>,
+    sessions: Arc<dyn SessionStore>,
+    users: Arc<dyn UserDirectory>,
+    keys: KeyCache,
+    passwords: PasswordPool,
+    throttle: LoginThrottle,
+    config: Config,
+}
+
+impl App {
+    /// The use cases over their ports. Hashes one password, for users who do not exist.
+    pub fn new(ports: Ports, config: &Config) -> Result<Self, AuthError> {
+        let parameters = config.password_parameters();
+        let workers = config.password_workers();
+        Ok(Self {
+            accounts: ports.accounts,
+            sessions: ports.sessions,
+            users: ports.users,
+            keys: KeyCache::new(ports.keys, config.signing_key_check_interval),
+            passwords: PasswordPool::new(parameters, workers, config.password_queue)?,
+            throttle: LoginThrottle::new(config.login_attempts, config.login_attempt_window),
+            config: config.clone(),
+        })
+    }
+
+    /// The issuer of tokens, as the claim `iss` names it.
+    pub fn issuer(&self) -> &str {
+        &self.config.issuer
+    }
+}

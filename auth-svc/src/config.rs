@@ -1,0 +1,182 @@
+//! The service's settings: the table `[auth]`, or `MAINSTAY_AUTH__…` in the environment.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mainstay::contract::auth::{DEFAULT_AUDIENCE, DEFAULT_ISSUER};
+use mainstay::kernel::settings::{Secret, ServiceSettings};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{KeySchedule, PasswordParameters, SessionLife};
+
+/// Verifiers may be this far behind our clock; tokens count as valid for so much longer.
+pub const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Verifiers refuse tokens that live longer, for they remember ended sessions only so long.
+const MAX_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// Settings of auth.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The claim `iss` of access tokens, and the public address from which those of the OpenID
+    /// configuration are made; no slash at the end. Default: `http://localhost:8080`.
+    pub issuer: String,
+    /// The claim `aud` of access tokens. Default: `mainstay`.
+    pub audience: String,
+    /// How long an access token is valid. Default: 10 min.
+    #[serde(with = "humantime_serde")]
+    pub access_token_life: Duration,
+    /// How long a session lasts from its login, however often it is refreshed. Default: 30 days.
+    #[serde(with = "humantime_serde")]
+    pub session_absolute_life: Duration,
+    /// How long a session lasts without a refresh. Default: 7 days.
+    #[serde(with = "humantime_serde")]
+    pub session_idle_life: Duration,
+    /// How long sessions that are over are kept, so that a late reuse of a refresh token is still
+    /// recognized; at least as long as an access token is valid. Default: 1 day.
+    #[serde(with = "humantime_serde")]
+    pub session_retention: Duration,
+    /// How long a key signs before the next one does. Default: 30 days.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_life: Duration,
+    /// How long a key is published before it signs; longer than any verifier caches keys (the
+    /// platform's own: 5 min). Default: 15 min.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_publish_ahead: Duration,
+    /// How often it is looked whether a new key is due, and how old the keys in memory may get.
+    /// Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_check_interval: Duration,
+    /// 32 bytes in base64 that encrypt signing keys in the database (AES-256-GCM). Empty keeps them in
+    /// the clear, protected as the database is. Default: empty.
+    pub key_encryption_key: Secret<String>,
+    /// Memory of a password hash in KiB. Default: 19456, the floor of OWASP.
+    pub password_memory_kib: u32,
+    /// Passes of a password hash. Default: 2.
+    pub password_passes: u32,
+    /// Lanes of a password hash. Default: 1.
+    pub password_lanes: u32,
+    /// How many passwords are hashed at the same time; 0 for one a core. Default: 0.
+    pub password_concurrency: usize,
+    /// How many passwords may wait to be hashed before logins are refused as `OVERLOADED`.
+    /// Default: 64.
+    pub password_queue: usize,
+    /// Wrong passwords for one account within the window before further attempts are refused as
+    /// `RATE_LIMITED`. Default: 10.
+    pub login_attempts: u32,
+    /// The window of `login_attempts`. Default: 15 min.
+    #[serde(with = "humantime_serde")]
+    pub login_attempt_window: Duration,
+    /// How long Register waits for identity to make the user visible; the registration has succeeded
+    /// either way. Default: 1500 ms.
+    #[serde(with = "humantime_serde")]
+    pub user_create_timeout: Duration,
+    /// E-mail address of the administrator that is registered at start unless an account has it.
+    /// Empty registers nobody. Default: empty.
+    pub bootstrap_admin_email: String,
+    /// The administrator's first password. Default: empty.
+    pub bootstrap_admin_password: Secret<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let password = PasswordParameters::default();
+        Self {
+            issuer: DEFAULT_ISSUER.to_owned(),
+            audience: DEFAULT_AUDIENCE.to_owned(),
+            access_token_life: Duration::from_secs(600),
+            session_absolute_life: days(30),
+            session_idle_life: days(7),
+            session_retention: days(1),
+            signing_key_life: days(30),
+            signing_key_publish_ahead: Duration::from_secs(900),
+            signing_key_check_interval: Duration::from_secs(30),
+            key_encryption_key: Secret::default(),
+            password_memory_kib: password.memory_kib,
+            password_passes: password.passes,
+            password_lanes: password.lanes,
+            password_concurrency: 0,
+            password_queue: 64,
+            login_attempts: 10,
+            login_attempt_window: Duration::from_secs(900),
+            user_create_timeout: Duration::from_millis(1500),
+            bootstrap_admin_email: String::new(),
+            bootstrap_admin_password: Secret::default(),
+        }
+    }
+}
+
+impl ServiceSettings for Config {
+    const SECTION: &'static str = "auth";
+
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.issuer.starts_with("http") && !self.issuer.ends_with('/'),
+            "auth.issuer must be an address with no slash at the end, such as https://api.example.com"
+        );
+        ensure!(!self.audience.is_empty(), "auth.audience must not be empty");
+        ensure!(
+            (Duration::from_secs(1)..=MAX_ACCESS_TOKEN_LIFE).contains(&self.access_token_life),
+            "auth.access_token_life must be between 1s and 1h"
+        );
+        ensure!(
+            self.session_retention >= self.access_token_life + CLOCK_LEEWAY,
+            "auth.session_retention must be at least a minute longer than auth.access_token_life"
+        );
+        ensure!(self.login_attempts > 0, "auth.login_attempts must be at least 1");
+        ensure!(
+            self.bootstrap_admin_email.is_empty()
+                || !self.bootstrap_admin_password.expose().is_empty(),
+            "auth.bootstrap_admin_email is set: auth.bootstrap_admin_password must be set too"
+        );
+        self.password_parameters().checked().context("auth.password_*")?;
+        self.key_encryption_key().map(|_| ())
+    }
+}
+
+impl Config {
+    /// How long sessions last.
+    pub fn session_life(&self) -> SessionLife {
+        SessionLife { absolute: self.session_absolute_life, idle: self.session_idle_life }
+    }
+
+    /// When signing keys change.
+    pub fn key_schedule(&self) -> KeySchedule {
+        KeySchedule {
+            life: self.signing_key_life,
+            publish_ahead: self.signing_key_publish_ahead,
+            token_life: self.access_token_life + CLOCK_LEEWAY,
+        }
+    }
+
+    /// The cost of a password hash.
+    pub fn password_parameters(&self) -> PasswordParameters {
+        PasswordParameters {
+            memory_kib: self.password_memory_kib,
+            passes: self.password_passes,
+            lanes: self.password_lanes,
+        }
+    }
+
+    /// How many passwords are hashed at the same time.
+    pub fn password_workers(&self) -> usize {
+        match self.password_concurrency {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        }
+    }
+
+    /// The key that encrypts signing keys, when given.
+    pub fn key_encryption_key(&self) -> anyhow::Result<Option<[u8; 32]>> {
+        let text = self.key_encryption_key.expose().trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Some).context("auth.key_encryption_key must be 32 bytes in base64")
+    }
+}

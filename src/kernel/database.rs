@@ -83,7 +83,8 @@ impl Database {
     }
 
     /// Begins a transaction: all writes go through one. Inside a consumer's handler it joins the
-    /// consumer's. Dropping it without [`Transaction::commit`] rolls back.
+    /// consumer's. Dropping it without [`Transaction::commit`] rolls back. A task must not begin a
+    /// second one while it holds the first: on SQLite it would wait for itself, and be refused.
     pub async fn begin(&self) -> Result<Transaction> {
         match ambient::current(self) {
             Some(ambient) => ambient.join().await,

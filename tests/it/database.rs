@@ -85,6 +85,31 @@ async fn writers_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn a_call_cut_off_at_any_point_leaves_the_database_usable() {
+    let world = World::new();
+    let database = world.database("identity-svc").await;
+    let mut cut_off = 0;
+    for round in 0..300 {
+        let write = async {
+            let transaction = database.begin().await.unwrap();
+            note(&transaction, "state").await.unwrap();
+            transaction.publish(&updated("u1", round)).await.unwrap();
+            transaction.commit().await.unwrap();
+        };
+        let deadline = std::time::Duration::from_micros(round % 100 * 40);
+        cut_off += usize::from(tokio::time::timeout(deadline, write).await.is_err());
+    }
+    assert!(cut_off > 0, "no call was cut off");
+
+    let begin = std::time::Instant::now();
+    let transaction = database.begin().await.unwrap();
+    note(&transaction, "last").await.unwrap();
+    transaction.commit().await.unwrap();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "no lock was left behind");
+    assert_eq!(notes(&database).await.len() - 1, outbox(&database).await.len());
+}
+
+#[tokio::test]
 async fn the_audit_record_of_a_call_commits_with_its_change() {
     // What the handler does, the outcome it reports, the outcome on record.
     let cases = [

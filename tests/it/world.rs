@@ -67,10 +67,19 @@ impl World {
     }
 
     pub(crate) fn start(&self, consumer: Consumer, database: &Database) -> Worker {
+        self.start_on(consumer, database, self.bus())
+    }
+
+    pub(crate) fn start_on(
+        &self,
+        consumer: Consumer,
+        database: &Database,
+        bus: impl EventBus + 'static,
+    ) -> Worker {
         let start = Start {
             service: database.service(),
             database: Some(database.clone()),
-            bus: Arc::new(self.bus()),
+            bus: Arc::new(bus),
             pool: contract::pool(),
             settings: &self.settings,
         };

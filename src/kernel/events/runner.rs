@@ -97,6 +97,9 @@ impl Runner {
         stop: &CancellationToken,
         failures: &mut u32,
     ) -> Result<()> {
+        // Ends with the subscription: an event that waits for its next attempt must not keep a lost
+        // subscription from being made anew.
+        let session = stop.child_token();
         let mut lanes = Lanes::default();
         let mut under_way = JoinSet::new();
         let (mut prune, mut report) = (every(PRUNE_INTERVAL), every(REPORT_INTERVAL));
@@ -104,7 +107,7 @@ impl Runner {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 Some(done) = under_way.join_next() => {
-                    if let Err(error) = self.settle(subscription, &mut lanes, &mut under_way, stop, done).await {
+                    if let Err(error) = self.settle(subscription, &mut lanes, &mut under_way, &session, done).await {
                         break Err(error);
                     }
                 }
@@ -112,7 +115,7 @@ impl Runner {
                     Ok(delivery) => {
                         *failures = 0;
                         if let Some(delivery) = lanes.add(delivery) {
-                            self.begin(&mut under_way, delivery, stop);
+                            self.begin(&mut under_way, delivery, &session);
                         }
                     }
                     Err(error) => break Err(error),
@@ -124,6 +127,7 @@ impl Runner {
                 }
             }
         };
+        session.cancel();
         // What waits in the lanes is delivered again; what is under way is finished.
         while let Some(done) = under_way.join_next().await {
             if let Ok((delivery, Outcome::Settled)) = done {
@@ -137,9 +141,9 @@ impl Runner {
         &self,
         under_way: &mut JoinSet<(Delivery, Outcome)>,
         delivery: Delivery,
-        stop: &CancellationToken,
+        session: &CancellationToken,
     ) {
-        let (attempts, stop) = (self.attempts.clone(), stop.clone());
+        let (attempts, stop) = (self.attempts.clone(), session.clone());
         under_way.spawn(async move {
             let outcome = attempts.settle(&delivery.envelope, &stop).await;
             (delivery, outcome)
@@ -151,7 +155,7 @@ impl Runner {
         subscription: &mut dyn Subscription,
         lanes: &mut Lanes,
         under_way: &mut JoinSet<(Delivery, Outcome)>,
-        stop: &CancellationToken,
+        session: &CancellationToken,
         done: Result<(Delivery, Outcome), tokio::task::JoinError>,
     ) -> Result<()> {
         let (delivery, outcome) = done.map_err(crate::kernel::error::Error::internal)?;
@@ -159,7 +163,7 @@ impl Runner {
             return Ok(());
         }
         if let Some(next) = lanes.advance(&delivery) {
-            self.begin(under_way, next, stop);
+            self.begin(under_way, next, session);
         }
         subscription.acknowledge(delivery).await
     }

@@ -210,7 +210,8 @@ async fn what_a_handler_publishes_carries_the_origin_of_its_event() {
 async fn a_trace_goes_on_from_writer_to_handler() {
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    let _tracing = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    // For the whole binary: spans that other tests have met untraced would stay so on one thread.
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
     let world = World::new();
     let database = world.database("identity-svc").await;
     let _relay = world.relay(&database, world.bus());

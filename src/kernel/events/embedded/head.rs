@@ -13,6 +13,9 @@ use crate::kernel::events::dead_letter::describe;
 /// How often records past their retention are deleted.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
+/// How long to wait after a look that failed.
+const FAILURE_WAIT: Duration = Duration::from_secs(1);
+
 /// The offset of the newest record, as far as this process knows.
 pub(super) struct Head {
     newest: watch::Sender<i64>,
@@ -51,11 +54,16 @@ impl Head {
 async fn poll(broker: Weak<Broker>, interval: Duration) {
     let mut pruned: Option<Instant> = None;
     while let Some(broker) = broker.upgrade() {
-        if let Err(error) = look(&broker, &mut pruned).await {
-            tracing::warn!(error = describe(&error), "cannot look for new events");
-        }
+        let looked = look(&broker, &mut pruned).await;
         drop(broker);
-        tokio::time::sleep(interval).await;
+        let wait = match looked {
+            Ok(()) => interval,
+            Err(error) => {
+                tracing::warn!(error = describe(&error), "cannot look for new events");
+                FAILURE_WAIT
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::Semaphore;
@@ -10,7 +11,7 @@ use tonic::Code;
 use tracing::Instrument as _;
 
 use crate::kernel::database::{Ambient, Completion, Database};
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::events::backoff::Backoff;
 use crate::kernel::events::bus::EventBus;
 use crate::kernel::events::consumer::{Consumer, Handler, Start};
@@ -20,6 +21,10 @@ use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent}
 
 /// The most handlers of a consumer that run at once.
 const CONCURRENCY: usize = 16;
+
+/// The longest one attempt may take: a handler that hangs would hold back its aggregate, and with an
+/// open transaction every writer of the service.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +178,10 @@ impl Attempts {
 
 /// Runs a handler; a panic is an error of this event, not the end of the consumer.
 async fn contained(handler: &Handler, envelope: &Envelope) -> Result<()> {
-    let handled = AssertUnwindSafe(async { handler(envelope.clone()).await }).catch_unwind().await;
+    let handling = AssertUnwindSafe(async { handler(envelope.clone()).await }).catch_unwind();
+    let Ok(handled) = tokio::time::timeout(ATTEMPT_TIMEOUT, handling).await else {
+        return Err(Error::new(DEADLINE_EXCEEDED, "the handler took too long"));
+    };
     handled.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

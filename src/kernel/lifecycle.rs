@@ -14,6 +14,7 @@ mod signals;
 mod start;
 mod validate;
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ where
 {
     let args = Args::from_command_line(name, version);
     run_with(&args, ServiceDefaults { name, port }, version, module).unwrap_or_else(|error| {
-        eprintln!("{name} cannot start: {error:#}");
+        // Nothing is left to be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "{name} cannot start: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -61,8 +63,7 @@ where
 {
     let settings = load::<T>(args, defaults)?;
     if let Some(answer) = args.answer(&settings)? {
-        println!("{answer}");
-        return Ok(ExitCode::SUCCESS);
+        return print(&answer);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,6 +72,14 @@ where
     let code = runtime.block_on(live(defaults.name, version, settings, module));
     runtime.shutdown_timeout(BLOCKING_PATIENCE);
     code
+}
+
+/// Prints to standard output; a reader that has read enough, such as `head`, is no failure.
+fn print(answer: &str) -> anyhow::Result<ExitCode> {
+    match writeln!(std::io::stdout(), "{answer}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// From telemetry to the last span sent.

@@ -13,6 +13,6 @@ mod wait;
 
 pub use authz::{FakeAuthz, NoSettings};
 pub use mesh::TestMesh;
-pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform};
+pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};
 pub use rest::{Reply, Rest};
 pub use wait::{as_user, as_user_with_plan, eventually, within};

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::certificates::Authority;
 use crate::rest::Rest;
+pub use process::binary;
+
 use process::Process;
 
 /// The gateway's name in the mesh.
@@ -72,8 +74,13 @@ impl Platform {
     /// `("MAINSTAY_CHANNEL__TRANSPORT", "grpc-web")`. Those of one service's own settings,
     /// `MAINSTAY_AUTH__…`, reach that service alone.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_services(&SERVICES.map(|(service, _)| service), variables).await
+    }
+
+    /// As [`Platform::start_with`], with these services alone.
+    pub async fn start_services(services: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut platform = Self::prepare(variables);
-        for (service, binary) in SERVICES {
+        for (service, binary) in SERVICES.into_iter().filter(|(name, _)| services.contains(name)) {
             let process = platform.launch(service, binary);
             platform.processes.insert(service, process);
         }
@@ -130,6 +137,16 @@ impl Platform {
     /// Asks a process to end and waits until it has drained; panics if it does not end in order.
     pub async fn stop(&mut self, service: &str) {
         self.process_mut(service).stop().await;
+    }
+
+    /// Asks a process to end and does not wait.
+    pub fn terminate(&self, service: &str) {
+        self.process(service).terminate();
+    }
+
+    /// Waits until a process has ended, and returns its exit code; `None` if a signal ended it.
+    pub async fn exit_code(&mut self, service: &str) -> Option<i32> {
+        self.process_mut(service).exited().await.code()
     }
 
     /// Starts a process that was killed or stopped, on the ports it had, and waits until it is ready.

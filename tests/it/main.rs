@@ -4,4 +4,5 @@
 mod database;
 mod events;
 mod lifecycle;
+mod process;
 mod world;

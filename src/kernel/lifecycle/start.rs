@@ -163,7 +163,8 @@ impl Listeners {
         let bound = self.service.local_addr();
         let address = match &kernel.settings.advertise {
             Some(address) => address.clone(),
-            None if bound.ip().is_unspecified() => bail!(
+            // Nobody in the mesh calls the edge.
+            None if bound.ip().is_unspecified() && module.http.is_none() => bail!(
                 "listen {bound} is every address of this machine and none to be reached under: \
                  set advertise to host:port"
             ),

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ impl Process {
     ) -> Self {
         let mut process = Self {
             service,
-            binary: built(binary),
+            binary: self::binary(binary),
             log: folder.join(format!("{service}.log")),
             variables,
             address: free_address(),
@@ -107,23 +107,33 @@ impl Process {
         }
     }
 
-    /// Asks it to end and waits until it has.
+    /// Asks it to end and waits until it has; panics if it does not end in order.
     pub(super) async fn stop(&mut self) {
+        self.terminate();
+        let status = self.exited().await;
+        assert!(status.success(), "{}: {status}\n{}", self.service, self.last_lines());
+    }
+
+    /// Asks it to end.
+    pub(super) fn terminate(&self) {
         let child = self.child.as_ref().expect("a process that runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("an own process takes signals");
+    }
+
+    /// Waits until it has ended; panics if it does not.
+    pub(super) async fn exited(&mut self) -> ExitStatus {
         let deadline = Instant::now() + STOP_PATIENCE;
-        let status = loop {
+        loop {
             if let Some(status) = self.exit_status() {
-                break status;
+                self.child = None;
+                return status;
             }
             if Instant::now() > deadline {
                 panic!("{} does not end\n{}", self.service, self.last_lines());
             }
             tokio::time::sleep(INTERVAL).await;
-        };
-        self.child = None;
-        assert!(status.success(), "{}: {status}\n{}", self.service, self.last_lines());
+        }
     }
 
     pub(super) fn log(&self) -> String {
@@ -159,7 +169,7 @@ impl Process {
         }
     }
 
-    fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+    fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("an own process can be waited for")
     }
 }
@@ -170,11 +180,14 @@ impl Drop for Process {
     }
 }
 
-/// The path of a binary: the folder above that of the test executable.
-fn built(binary: &str) -> PathBuf {
+/// The path of a binary of the workspace: the folder above that of the test executable.
+///
+/// # Panics
+/// If it is not built.
+pub fn binary(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("a test has a path");
     let folder = executable.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
-    let path = folder.join(binary);
+    let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run cargo build --workspace first", path.display());
     path
 }

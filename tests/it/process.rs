@@ -1,0 +1,77 @@
+//! A real process: its command line, its signals, its exit codes.
+
+use std::time::{Duration, Instant};
+
+use mainstay_testing::{Platform, eventually};
+
+/// The gateway, for it starts with no other service.
+const GATEWAY: &str = "gateway";
+
+#[tokio::test]
+async fn a_process_that_is_asked_to_end_drains_and_exits_with_0() {
+    let mut platform = Platform::start_services(&[GATEWAY], &[]).await;
+    assert_eq!(platform.rest().get("/nowhere").await.status, 404);
+    platform.terminate(GATEWAY);
+    assert_eq!(platform.exit_code(GATEWAY).await, Some(0));
+    let log = platform.logs(GATEWAY);
+    for line in log.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["service"], GATEWAY, "{line}");
+    }
+    for message in ["ready", "draining", "drained"] {
+        assert!(log.contains(&format!("\"message\":\"{message}\"")), "no {message} in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_asked_twice_ends_at_once() {
+    let slow = [("MAINSTAY_LIFECYCLE__SPREAD", "15s")];
+    let mut platform = Platform::start_services(&[GATEWAY], &slow).await;
+    platform.terminate(GATEWAY);
+    eventually("the process drains", async || {
+        (platform.admin_port(GATEWAY).get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let asked_again = Instant::now();
+    platform.terminate(GATEWAY);
+    assert_eq!(platform.exit_code(GATEWAY).await, Some(130));
+    assert!(asked_again.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_refused_with_one_line_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
+        .current_dir(&folder)
+        .env("MAINSTAY_TLS__MODE", "plaintext")
+        .env("MAINSTAY_LISTEN", &address)
+        .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let refusal = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(refusal.lines().count(), 1, "{refusal}");
+    assert!(refusal.starts_with("gateway cannot start: "), "{refusal}");
+    assert!(refusal.contains(&address) && refusal.contains("in use"), "{refusal}");
+}
+
+#[test]
+fn settings_can_be_checked_and_printed_without_starting() {
+    let run = |argument: &str, listen: &str| {
+        std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
+            .arg(argument)
+            .env("MAINSTAY_TLS__MODE", "plaintext")
+            .env("MAINSTAY_LISTEN", listen)
+            .output()
+            .unwrap()
+    };
+    assert_eq!(run("--check", "127.0.0.1:0").status.code(), Some(0));
+    let printed = String::from_utf8(run("--print-settings", "127.0.0.1:9").stdout).unwrap();
+    assert!(printed.contains("listen = \"127.0.0.1:9\""), "{printed}");
+    let refused = run("--check", "nowhere");
+    assert_eq!(refused.status.code(), Some(1));
+    let refusal = String::from_utf8(refused.stderr).unwrap();
+    assert!(refusal.contains("MAINSTAY_LISTEN"), "names where it came from: {refusal}");
+}

@@ -1,1 +1,51 @@
-//! x
+//! The audit service: what happened.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`config`] | the service's settings |
+//! | [`grpc`] | presentation: parse, call the app, render |
+//! | [`app`] | the use cases |
+//! | [`domain`] | records, the chain of hashes, its verification, the port |
+//! | [`store`] | the chain in the database |
+//! | [`events`] | what audit hears: everything |
+
+pub mod app;
+pub mod config;
+pub mod domain;
+pub mod events;
+pub mod grpc;
+pub mod store;
+
+use std::sync::Arc;
+
+use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
+use mainstay::kernel::lifecycle::{Module, Platform};
+
+use app::App;
+use config::Config;
+use events::observe::Observer;
+use store::DatabaseTrail;
+
+/// The port unless settings say otherwise.
+pub const DEFAULT_PORT: u16 = 8084;
+
+/// The service: everything it runs on and everything it offers.
+pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
+    let config = platform.settings();
+    let trail = Arc::new(DatabaseTrail::new(platform.database()));
+    let app = Arc::new(App::new(trail, config.verify_batch_size));
+
+    let observer = Observer::new(mainstay::contract::pool().clone(), config.max_details_bytes)?;
+    let topics = [observer.topics(), config.extra_topics.clone()].concat();
+    let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
+
+    Ok(Module::new(mainstay::contract::DESCRIPTORS)
+        .migrations(store::migrations())
+        .grpc(grpc::service(app.clone()))
+        .consumer(events::consumed::trail(app, observer, topics))
+        .authorizer(Arc::new(authorizer))
+        .depends_on(authz::SERVICE)
+        .permission("audit.events.list", "List and search the audit trail.")
+        .permission("audit.events.read", "Read any record of the audit trail.")
+        .permission("audit.events.verify", "Verify that the audit trail is as it was written."))
+}

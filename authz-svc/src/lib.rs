@@ -1,1 +1,52 @@
-//! x
+//! The authz service: who may do what.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`config`] | the service's settings |
+//! | [`grpc`] | presentation: parse, call the app, render |
+//! | [`app`] | the use cases |
+//! | [`domain`] | permissions, roles, bindings, decisions, events, ports |
+//! | [`store`] | roles and bindings in the database |
+//! | [`events`] | what authz tells and hears |
+
+pub mod app;
+pub mod config;
+pub mod domain;
+pub mod events;
+pub mod grpc;
+pub mod store;
+
+use std::sync::Arc;
+
+use mainstay::kernel::lifecycle::{Module, Platform};
+
+use app::App;
+use config::Config;
+use grpc::authorizer::LocalAuthorizer;
+use store::DatabaseStore;
+
+/// The port unless settings say otherwise.
+pub const DEFAULT_PORT: u16 = 8083;
+
+/// The service: everything it runs on and everything it offers. It depends on no other service,
+/// because every other depends on it.
+pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
+    let store = Arc::new(DatabaseStore::new(platform.database()));
+    let app = Arc::new(App::new(store, platform.settings().max_bindings_per_subject));
+
+    Ok(Module::new(mainstay::contract::DESCRIPTORS)
+        .migrations(store::migrations())
+        .grpc(grpc::service(app.clone()))
+        .consumer(events::consumed::roles(app.clone()))
+        .authorizer(Arc::new(LocalAuthorizer::new(app)))
+        .permission("authz.roles.list", "List roles.")
+        .permission("authz.roles.read", "Read any role.")
+        .permission("authz.roles.create", "Create roles of permissions that one holds oneself.")
+        .permission("authz.roles.update", "Change roles by permissions that one holds oneself.")
+        .permission("authz.roles.delete", "Delete roles that no binding uses.")
+        .permission("authz.bindings.list", "List who has which role.")
+        .permission("authz.bindings.create", "Give roles whose permissions one holds oneself.")
+        .permission("authz.bindings.delete", "Take roles from users and services.")
+        .permission("authz.permissions.list", "List the permissions that services declare.")
+        .permission("authz.decisions.read", "Ask what somebody else may do."))
+}

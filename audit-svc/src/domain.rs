@@ -1,0 +1,14 @@
+//! What audit is about, with no framework in sight: records, the chain of hashes that holds them, its
+//! verification, and the port that the store implements.
+
+mod chain;
+mod names;
+mod port;
+mod record;
+mod verify;
+
+pub use chain::{Entry, Hash, Head};
+pub use names::{action_name, resource_name, source_name, trace_id_of};
+pub use port::{Stored, Trail};
+pub use record::{PLATFORM, Record, RecordFilter};
+pub use verify::{Fault, Report, Verification};

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let variable = format!("STAND_IN_{}", name.to_uppercase().replace('-', "_"));
     let behaviour = std::env::var(variable).unwrap_or_default();
-    println!(r#"{{"timestamp":"{}","level":"INFO","message":"{name} begins"}}"#, "2026-01-01T00:00:00Z");
+    println!(r#"{{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","message":"{name} begins"}}"#);
     match serve(&behaviour) {
         Ok(()) => {
             println!("{name} drained");
@@ -41,7 +41,12 @@ fn serve(behaviour: &str) -> std::io::Result<()> {
     let ready = Arc::new(AtomicBool::new(behaviour != "never-ready"));
     std::thread::spawn({
         let ready = Arc::clone(&ready);
-        move || admin.incoming().flatten().try_for_each(|stream| answer(stream, &ready))
+        move || {
+            for stream in admin.incoming().flatten() {
+                // Whoever asked may have gone; the next one is answered all the same.
+                let _ = answer(stream, &ready);
+            }
+        }
     });
     for _ in Signals::new([SIGTERM])?.forever() {
         ready.store(false, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use crate::{compile, tidy, workspace};
 
 /// Builds the workspace, whose binaries the stories run, and runs every test.
 pub(crate) fn test(args: &[String]) -> anyhow::Result<ExitCode> {
-    compile::run(false)?;
+    compile::run_with_examples()?;
     let status = workspace::cargo().args(["test", "--workspace"]).args(args).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -61,7 +61,13 @@ fn steps() -> Vec<Step> {
         step("clippy", || {
             cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
         }),
-        step("build", || cargo(&["build", "--workspace", "--locked"])),
+        step("build", || {
+            finish(
+                workspace::cargo()
+                    .args(["build", "--workspace", "--locked"])
+                    .args(compile::WITH_EXAMPLES),
+            )
+        }),
         step("doc", doc),
         step("deny", deny),
         step("doctest", || cargo(&["test", "--workspace", "--locked", "--doc"])),
@@ -78,7 +84,6 @@ fn steps() -> Vec<Step> {
                     "--lib",
                     "--bins",
                     "--tests",
-                    "--examples",
                 ])
             },
         },

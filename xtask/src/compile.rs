@@ -27,6 +27,9 @@ const STATUS_WORDS: [&str; 12] = [
     "Updating",
 ];
 
+/// What cargo builds by default, and the examples.
+pub(crate) const WITH_EXAMPLES: [&str; 3] = ["--lib", "--bins", "--examples"];
+
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
@@ -41,11 +44,20 @@ struct Target {
 
 /// Builds all of it at once: parts of it would be built with other features of their dependencies.
 pub(crate) fn run(release: bool) -> anyhow::Result<()> {
+    build(release, &[])
+}
+
+/// As [`run`], with the examples, which some stories run.
+pub(crate) fn run_with_examples() -> anyhow::Result<()> {
+    build(false, &WITH_EXAMPLES)
+}
+
+fn build(release: bool, targets: &[&str]) -> anyhow::Result<()> {
     let screen = Arc::new(Screen::new(crate_count()));
     screen.doing(if release { "building, optimized" } else { "building" });
     let mut command = workspace::cargo();
     command.args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
-    command.args(release.then_some("--release"));
+    command.args(targets).args(release.then_some("--release"));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     if screen.is_live() {
         command.args(["--color", "always"]).stderr(Stdio::piped());

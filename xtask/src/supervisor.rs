@@ -125,17 +125,15 @@ impl SuperviseArgs {
 }
 
 impl Audience {
-    /// Tells an event; `false` if nobody listens any more.
-    fn tell(&self, event: &Event) -> bool {
+    /// Tells an event. Once the platform is up the starter has gone, which is no fault.
+    fn tell(&self, event: &Event) {
         match self {
-            Self::Person(screen) => {
-                screen.show(event);
-                true
-            }
+            Self::Person(screen) => screen.show(event),
             Self::Starter => {
-                let Ok(line) = serde_json::to_string(event) else { return false };
-                let mut output = std::io::stdout().lock();
-                writeln!(output, "{line}").and_then(|()| output.flush()).is_ok()
+                if let Ok(line) = serde_json::to_string(event) {
+                    let mut output = std::io::stdout().lock();
+                    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+                }
             }
         }
     }

@@ -52,8 +52,8 @@ fn foreground(plan: Plan) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the supervisor as a process of its own and follows its start by what it tells on its
-/// standard output. If this command is interrupted meanwhile, the supervisor notices that nobody
-/// listens and stops what it had started.
+/// standard output. If this command is interrupted meanwhile, the supervisor notices that its
+/// standard input has ended, and stops what it had started.
 fn detached(plan: Plan) -> anyhow::Result<ExitCode> {
     let screen = Screen::new(SERVICES.len() as u64);
     let mut supervisor = start_supervisor(&plan)?;
@@ -94,7 +94,7 @@ fn start_supervisor(plan: &Plan) -> anyhow::Result<Child> {
         .with_context(|| format!("{} cannot be written", log.display()))?;
     Command::new("/proc/self/exe")
         .args(SuperviseArgs::of(plan))
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(errors)
         .spawn()

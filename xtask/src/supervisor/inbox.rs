@@ -14,12 +14,14 @@ use crate::home::Home;
 pub(crate) enum Message {
     /// Ctrl-C, the end of the terminal, or `kill`.
     Signal,
+    /// The `up --detach` that started this supervisor has gone.
+    StarterGone,
     /// A request of another command, which waits for the reply.
     Request(Request, Sender<Reply>),
 }
 
-/// Opens the inbox. Requests come by a socket in the run folder.
-pub(crate) fn open(home: &Home) -> anyhow::Result<Receiver<Message>> {
+/// Opens the inbox, and the way into it. Requests come by a socket in the run folder.
+pub(crate) fn open(home: &Home) -> anyhow::Result<(Receiver<Message>, Sender<Message>)> {
     let (sender, receiver) = mpsc::channel();
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be received")?;
@@ -31,6 +33,15 @@ pub(crate) fn open(home: &Home) -> anyhow::Result<Receiver<Message>> {
             }
         }
     });
-    control::listen(home, sender)?;
-    Ok(receiver)
+    control::listen(home, sender.clone())?;
+    Ok((receiver, sender))
+}
+
+/// Watches the starter: it holds the other end of standard input and never writes.
+pub(crate) fn watch_starter(inbox: Sender<Message>) {
+    std::thread::spawn(move || {
+        // However the reading ends, nobody is there any more.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = inbox.send(Message::StarterGone);
+    });
 }

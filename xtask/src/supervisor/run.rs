@@ -49,9 +49,13 @@ impl Supervisor {
                 Ok(Slot::new(service, log))
             })
             .collect::<anyhow::Result<_>>()?;
+        let (inbox, way_in) = inbox::open(&plan.home)?;
+        if matches!(audience, Audience::Starter) {
+            inbox::watch_starter(way_in);
+        }
         Ok(Self {
             log: ServiceLog::open(&plan.home, "supervisor", audience.screen())?,
-            inbox: inbox::open(&plan.home)?,
+            inbox,
             state: State::new(own, plan.offset, plan.binaries.clone()),
             saved: None,
             restarts: VecDeque::new(),
@@ -82,7 +86,7 @@ impl Supervisor {
         }
         self.state.phase = Phase::Running;
         self.save();
-        self.tell(&Event::Up);
+        self.audience.tell(&Event::Up);
         if let Some(screen) = self.audience.screen() {
             screen.say(&summary::text(&self.plan.home)?);
         }
@@ -143,7 +147,7 @@ impl Supervisor {
     fn start_slots(&mut self, members: &[usize]) -> anyhow::Result<()> {
         for index in members {
             self.slots[*index].start(&self.plan)?;
-            self.tell(&Event::Starting(self.slots[*index].service.name.to_owned()));
+            self.audience.tell(&Event::Starting(self.slots[*index].service.name.to_owned()));
         }
         let deadline = Instant::now() + START_PATIENCE;
         loop {
@@ -212,6 +216,9 @@ impl Supervisor {
                 self.signals += 1;
                 self.stopping = true;
             }
+            // Nobody waits for the start any more: then it is not wanted.
+            Message::StarterGone if self.state.phase == Phase::Starting => self.stopping = true,
+            Message::StarterGone => {}
             Message::Request(Request::Down, reply) => {
                 self.stopping = true;
                 let _ = reply.send(Reply::Done("draining".to_owned()));
@@ -229,7 +236,7 @@ impl Supervisor {
         let name = self.slots[index].service.name.to_owned();
         if self.state.phase == Phase::Starting {
             let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            self.tell(&Event::Ready(name, milliseconds));
+            self.audience.tell(&Event::Ready(name, milliseconds));
         } else {
             self.log.line(&format!("{name} is ready after {:.1} s", after.as_secs_f64()));
         }
@@ -244,13 +251,6 @@ impl Supervisor {
                 slot.pause().as_secs_f64()
             )),
             _ => self.log.line(&format!("{name} {how}")),
-        }
-    }
-
-    /// Nobody waits for the start any more: then it is not wanted.
-    fn tell(&mut self, event: &Event) {
-        if !self.audience.tell(event) && self.state.phase == Phase::Starting {
-            self.stopping = true;
         }
     }
 

@@ -21,7 +21,10 @@ fn up_prints_what_a_person_needs_and_down_leaves_nothing() {
     assert_eq!(admin["email"], "admin@mainstay.local");
 
     let rows = platform.status();
-    assert_eq!(rows.iter().map(|row| row["service"].as_str().unwrap()).collect::<Vec<_>>(), SERVICES);
+    assert_eq!(
+        rows.iter().map(|row| row["service"].as_str().unwrap()).collect::<Vec<_>>(),
+        SERVICES
+    );
     for row in &rows {
         assert_eq!(row["state"], "ready", "{row}");
         assert!(row["memory_bytes"].as_u64().unwrap() > 0, "{row}");

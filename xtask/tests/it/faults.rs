@@ -49,7 +49,11 @@ fn an_interrupted_start_leaves_nothing() {
     platform.behave("auth-svc", "never-ready");
     let mut up = platform.up_command(&["--detach"]).spawn().unwrap();
     eventually("auth-svc starts", || {
-        platform.status().iter().find(|row| row["state"] == "starting" && row["service"] == "auth-svc").map(drop)
+        platform
+            .status()
+            .iter()
+            .find(|row| row["state"] == "starting" && row["service"] == "auth-svc")
+            .map(drop)
     });
     let supervisor = platform.supervisor_pid();
     let pids: Vec<i32> = ["authz-svc", "auth-svc"].iter().map(|name| platform.pid(name)).collect();
@@ -100,7 +104,9 @@ fn a_service_that_does_not_drain_is_killed_in_the_end() {
     let supervisor = platform.supervisor_pid();
     // The second signal ends the patience; without it the drain would take 25 s.
     kill(supervisor, "-TERM");
-    eventually("audit-svc is drained", || (platform.row("audit-svc")["state"] == "draining").then_some(()));
+    eventually("audit-svc is drained", || {
+        (platform.row("audit-svc")["state"] == "draining").then_some(())
+    });
     kill(supervisor, "-TERM");
     eventually("the supervisor ends", || (!is_alive(supervisor)).then_some(()));
     platform.assert_nothing_is_left(&[pid]);

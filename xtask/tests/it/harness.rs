@@ -37,7 +37,7 @@ impl Platform {
         let bin_dir = platform.folder.path().join("bin");
         std::fs::create_dir(&bin_dir).unwrap();
         let stand_in = target_folder().join("examples/stand_in");
-        assert!(stand_in.is_file(), "{} is built with the tests", stand_in.display());
+        assert!(stand_in.is_file(), "no {}: cargo build --examples", stand_in.display());
         for binary in BINARIES {
             std::os::unix::fs::symlink(&stand_in, bin_dir.join(binary)).unwrap();
         }
@@ -191,9 +191,10 @@ fn free_offset() -> u16 {
     (first..40_000)
         .step_by(100)
         .find(|offset| {
-            PORTS.iter().flat_map(|port| [port + offset, port + offset + 10_000]).all(|port| {
-                TcpListener::bind(("127.0.0.1", port)).is_ok()
-            })
+            PORTS
+                .iter()
+                .flat_map(|port| [port + offset, port + offset + 10_000])
+                .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
         })
         .expect("some ports are free")
 }

@@ -12,6 +12,7 @@ mod check;
 fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=src/kernel/policy/check.rs");
+    println!("cargo:rerun-if-changed=src/kernel/policy/check");
     let root = Path::new("proto");
     let mut files = Vec::new();
     collect_protos(root, &mut files)?;

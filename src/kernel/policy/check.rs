@@ -1,17 +1,73 @@
-//! What `build.rs` refuses.
-use prost_reflect::{DescriptorPool, ServiceDescriptor};
-/// All faults.
-#[allow(dead_code, unreachable_pub)]
+//! What a contract must state, and the words for what it does not.
+//!
+//! `build.rs` compiles this file too, and refuses a build whose contracts are at fault; the kernel
+//! runs it again on every descriptor pool it compiles, so that a service built elsewhere is held to
+//! the same. Each fault names file, method and mend. It depends on `prost-reflect` and nothing else,
+//! and reads options without generated types, because at build time there are none yet.
+
+// Within the kernel these items are public, within the build script nothing is.
+#![allow(unreachable_pub)]
+
+#[path = "check/access.rs"]
+mod access;
+#[path = "check/comments.rs"]
+mod comments;
+#[path = "check/events.rs"]
+mod events;
+#[path = "check/methods.rs"]
+mod methods;
+#[path = "check/options.rs"]
+mod options;
+#[path = "check/routes.rs"]
+mod routes;
+#[path = "check/rules.rs"]
+mod rules;
+#[path = "check/template.rs"]
+mod template;
+
+use prost_reflect::{DescriptorPool, FileDescriptor, ServiceDescriptor};
+
+/// Packages of others' making that come along in a descriptor set.
+const FOREIGN_PACKAGES: [&str; 3] = ["buf.", "google.", "grpc."];
+
+/// The faults of a project's contracts: those of [`check_policies`], and comments that are missing.
 pub fn check_contracts(pool: &DescriptorPool) -> Vec<String> {
-    check_policies(pool)
+    let mut faults = Faults(check_policies(pool));
+    comments::check(pool, &mut faults);
+    faults.0
 }
-/// Faults of policies.
-#[allow(dead_code, unreachable_pub)]
-pub fn check_policies(_pool: &DescriptorPool) -> Vec<String> {
-    Vec::new()
+
+/// The faults of policies, routes, events and validation rules in a descriptor pool.
+pub fn check_policies(pool: &DescriptorPool) -> Vec<String> {
+    let mut faults = Faults::default();
+    for service in pool.services().filter(is_governed) {
+        methods::check(&service, &mut faults);
+    }
+    routes::check(pool, &mut faults);
+    for message in pool.all_messages().filter(|message| !is_foreign(&message.parent_file())) {
+        events::check(&message, &mut faults);
+        rules::check(&message, &mut faults);
+    }
+    faults.0
 }
-/// Whether a service needs a policy.
-#[allow(dead_code, unreachable_pub)]
+
+/// Whether the methods of a service must state a policy: all but those of gRPC and Google.
 pub fn is_governed(service: &ServiceDescriptor) -> bool {
-    !["grpc.", "google."].iter().any(|p| service.full_name().starts_with(p))
+    !is_foreign(&service.parent_file())
+}
+
+fn is_foreign(file: &FileDescriptor) -> bool {
+    let package = format!("{}.", file.package_name());
+    FOREIGN_PACKAGES.iter().any(|foreign| package.starts_with(foreign))
+}
+
+/// What was found.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    /// `name` is the full name of what is at fault; `fault` says what is wrong, then the mend.
+    fn add(&mut self, file: &FileDescriptor, name: &str, fault: impl std::fmt::Display) {
+        self.0.push(format!("{}: {name}: {fault}", file.name()));
+    }
 }

@@ -48,5 +48,5 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .permission("authz.bindings.create", "Give roles whose permissions one holds oneself.")
         .permission("authz.bindings.delete", "Take roles from users and services.")
         .permission("authz.permissions.list", "List the permissions that services declare.")
-        .permission("authz.decisions.read", "Ask what somebody else may do."))
+        .permission_checked_in_code("authz.decisions.read", "Ask what somebody else may do."))
 }

@@ -131,16 +131,15 @@ async fn the_header_counts_as_the_etag(transport: Transport) {
 async fn changes_at_the_same_time_are_all_kept(transport: Transport) {
     let identity = Identity::start(transport).await;
     let ada = identity.create("ada@example.com", "Ada").await;
+    let (identity, id) = (&identity, ada.id.as_str());
     let wishes = [
         ("bio", bio("Counts.")),
         ("locale", User { locale: "en".into(), ..User::default() }),
         ("time_zone", User { time_zone: "UTC".into(), ..User::default() }),
     ];
-    let (first, second, third) = tokio::join!(
-        identity.update_me(&ada.id, wishes[0].1.clone(), &[wishes[0].0]),
-        identity.update_me(&ada.id, wishes[1].1.clone(), &[wishes[1].0]),
-        identity.update_me(&ada.id, wishes[2].1.clone(), &[wishes[2].0]),
-    );
+    let [first, second, third] =
+        wishes.map(|(field, wish)| async move { identity.update_me(id, wish, &[field]).await });
+    let (first, second, third) = tokio::join!(first, second, third);
     for outcome in [first, second, third] {
         outcome.unwrap();
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use mainstay::contract::auth::{DEFAULT_AUDIENCE, DEFAULT_ISSUER};
 use mainstay::kernel::settings::{Secret, ServiceSettings};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,7 @@ pub struct GatewaySettings {
     /// makes a key of its own and keeps it in the data folder, which is right for one gateway.
     pub cursor_key: Secret<String>,
     /// `iss` of the access tokens that are accepted, equal to auth's. Default:
-    /// `http://127.0.0.1:8080`.
+    /// `http://localhost:8080`.
     pub token_issuer: String,
     /// `aud` of the access tokens that are accepted, equal to auth's. Default: `mainstay`.
     pub token_audience: String,
@@ -75,8 +76,8 @@ impl Default for GatewaySettings {
             rates: rate::defaults(),
             rate_keys: 100_000,
             cursor_key: Secret::default(),
-            token_issuer: "http://127.0.0.1:8080".into(),
-            token_audience: "mainstay".into(),
+            token_issuer: DEFAULT_ISSUER.to_owned(),
+            token_audience: DEFAULT_AUDIENCE.to_owned(),
             entitlements_fresh: Duration::from_secs(1),
             entitlements_kept: Duration::from_secs(300),
             body_timeout: Duration::from_secs(30),

@@ -7,7 +7,7 @@ use crate::certificates::Certificates;
 use crate::credentials::Credentials;
 use crate::folder;
 use crate::home::Home;
-use crate::mesh::{PortOffset, SERVICES, Service};
+use crate::mesh::{PortOffset, SERVICES, Service, gateway};
 use crate::standing::OWNER_VARIABLE;
 
 /// Variables that are for xtask; a service would refuse them as unknown settings.
@@ -22,10 +22,11 @@ pub(crate) fn apply(command: &mut Command, home: &Home, service: &Service, offse
         command.env_remove(name);
     }
     for (name, value) in variables(home, service, offset) {
-        // A secret that the caller states as a value must not be stated as a file as well.
-        let stated = name
-            .strip_suffix("_FILE")
-            .is_some_and(|bare| inherited.iter().any(|inherited| inherited == bare));
+        // A secret that the caller states as a value must not be stated as a file as well, and who
+        // states an issuer means it.
+        let stated = inherited.iter().any(|inherited| {
+            name.strip_suffix("_FILE") == Some(inherited) || (inherited == name && is_issuer(name))
+        });
         if !stated {
             command.env(name, value);
         }
@@ -57,7 +58,24 @@ fn variables(home: &Home, service: &Service, offset: PortOffset) -> Vec<(&'stati
         ("MAINSTAY_TLS__KEY_FILE", certificates.key(service.name).into()),
     ];
     variables.extend(own_variables(home, service));
+    if let Some(name) = issuer_variable(service) {
+        variables.push((name, format!("http://{}", gateway().address(offset)).into()));
+    }
     variables
+}
+
+/// The setting that names who issues tokens: where the gateway is, for whoever issues or verifies.
+fn issuer_variable(service: &Service) -> Option<&'static str> {
+    match service.section {
+        "auth" => Some("MAINSTAY_AUTH__ISSUER"),
+        "identity" => Some("MAINSTAY_IDENTITY__TOKEN_ISSUER"),
+        "gateway" => Some("MAINSTAY_GATEWAY__TOKEN_ISSUER"),
+        _ => None,
+    }
+}
+
+fn is_issuer(name: &str) -> bool {
+    SERVICES.iter().any(|service| issuer_variable(service) == Some(name))
 }
 
 /// What one service alone needs.

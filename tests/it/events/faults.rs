@@ -1,7 +1,7 @@
 //! Buses that misbehave.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstay::kernel::events::{Delivery, EmbeddedBus, Envelope, EventBus, Subscription};
 use mainstay::kernel::{Error, Result};
@@ -71,20 +71,17 @@ impl Subscription for Breaking {
     }
 }
 
-/// Refuses what is about one aggregate a number of times.
+/// Refuses some records for as long as it is told to.
 pub(crate) struct RefusingBus {
     pub(crate) bus: EmbeddedBus,
-    pub(crate) subject: &'static str,
-    pub(crate) refusals: Arc<AtomicU32>,
+    pub(crate) refuses: fn(&Envelope) -> bool,
+    pub(crate) refusing: Arc<AtomicBool>,
 }
 
 #[async_trait::async_trait]
 impl EventBus for RefusingBus {
     async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
-        let concerned = records.iter().any(|record| record.subject == self.subject);
-        let left = self.refusals.load(Ordering::SeqCst);
-        if concerned && left > 0 {
-            self.refusals.store(left - 1, Ordering::SeqCst);
+        if self.refusing.load(Ordering::SeqCst) && records.iter().any(self.refuses) {
             return Err(Error::unavailable("refused"));
         }
         self.bus.publish(records).await

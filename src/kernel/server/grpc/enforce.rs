@@ -1,5 +1,6 @@
 //! What the contract states about a method, enforced.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body_util::{BodyExt as _, Full};
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use tonic::Code;
 
 use super::observe::{Outcome, Policy, status_of};
@@ -87,10 +90,10 @@ async fn whole(response: Response) -> Result<Response> {
     let trailers = collected.trailers().cloned();
     let code = status_of(&head.headers).or(trailers.as_ref().and_then(status_of));
     head.extensions.insert(Outcome(code.unwrap_or(Code::Unknown)));
-    let data = Full::new(collected.to_bytes());
-    let body = match trailers {
-        Some(trailers) => Body::new(data.with_trailers(async move { Some(Ok(trailers)) })),
-        None => Body::new(data),
-    };
+    // Frames of unknown size: a length that does not count the trailers would cut them off where
+    // gRPC-Web sends them as part of the body.
+    let data = Some(collected.to_bytes()).filter(|data| !data.is_empty()).map(Frame::data);
+    let frames = data.into_iter().chain(trailers.map(Frame::trailers));
+    let body = Body::new(StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>))));
     Ok(Response::from_parts(head, body))
 }

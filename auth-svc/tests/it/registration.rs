@@ -1,12 +1,14 @@
 //! Accounts are registered, and users follow.
 
+use std::time::Duration;
+
 use mainstay::contract::auth::proto::AccountRegistered;
 use mainstay::contract::auth::{AuthClient as _, EMAIL_TAKEN};
-use mainstay::contract::identity::IdentityClient as _;
-use mainstay::contract::identity::proto::GetMeRequest;
-use mainstay::kernel::error::INVALID_ARGUMENT;
+use mainstay::contract::identity::proto::{DeleteUserRequest, GetMeRequest};
+use mainstay::contract::identity::{self, GrpcIdentityClient, IdentityClient as _};
+use mainstay::kernel::error::{INVALID_ARGUMENT, UNAUTHENTICATED};
 use mainstay::kernel::settings::Transport;
-use mainstay_testing::{as_user, eventually};
+use mainstay_testing::{as_user, eventually, within};
 
 use crate::harness::{Auth, PASSWORD, fields, register_request};
 
@@ -102,4 +104,53 @@ async fn a_registration_without_identity_completes_when_it_is_back() {
     })
     .await;
     assert_eq!(seen, ada, "the answer was what identity has, etag and times included");
+}
+
+#[tokio::test]
+async fn a_service_speaks_for_a_user_by_access_token_until_the_session_is_over() {
+    let auth = Auth::start(Transport::Grpc).await;
+    let _identity = auth.start_identity().await;
+    let (ada, tokens) = auth.logged_in("ada@example.com").await;
+    let peer = auth.mesh.channel("billing-svc", identity::SERVICE);
+    let me = async |token: &str| {
+        let client = GrpcIdentityClient::new(peer.clone()).with_bearer(token);
+        client.get_me(GetMeRequest {}).await
+    };
+    let seen = eventually("the user is there", async || me(&tokens.access_token).await.ok()).await;
+    assert_eq!(seen, ada);
+
+    let (head, signature) = tokens.access_token.rsplit_once('.').unwrap();
+    let other = auth.login("ada@example.com", PASSWORD).await.unwrap();
+    let (other_head, _) = other.access_token.rsplit_once('.').unwrap();
+    for forged in ["nonsense", &format!("{head}."), &format!("{other_head}.{signature}")] {
+        let error = me(forged).await.unwrap_err();
+        assert!(error.is(&UNAUTHENTICATED), "{forged}: {error}");
+    }
+    auth.logout(&tokens.refresh_token).await.unwrap();
+    let error = within(Duration::from_secs(2), "the token is refused", async || {
+        me(&tokens.access_token).await.err()
+    })
+    .await;
+    assert!(error.is(&UNAUTHENTICATED), "{error}");
+}
+
+#[tokio::test]
+async fn who_deletes_themselves_can_register_anew() {
+    let auth = Auth::start(Transport::Grpc).await;
+    let _identity = auth.start_identity().await;
+    let (ada, _) = auth.logged_in("ada@example.com").await;
+    eventually("the user is deleted", async || {
+        let request = DeleteUserRequest { user_id: ada.id.clone() };
+        as_user(&ada.id, auth.identity().delete_user(request)).await.ok()
+    })
+    .await;
+    let next =
+        eventually("the address is free", async || auth.register("ada@example.com").await.ok())
+            .await;
+    assert_ne!(next.id, ada.id);
+    let seen = eventually("the new user is there", async || {
+        as_user(&next.id, auth.identity().get_me(GetMeRequest {})).await.ok()
+    })
+    .await;
+    assert_eq!(seen, next);
 }

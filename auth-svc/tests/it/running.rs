@@ -27,25 +27,24 @@ async fn accounts_and_sessions_survive_a_restart(transport: Transport) {
 }
 
 async fn a_drain_finishes_logins_in_flight(transport: Transport) {
-    // One worker at full cost: the logins queue, so that some are in flight whenever it drains.
+    // One worker at full cost: when the first login is done the others are in flight.
     let config = Config { password_concurrency: 1, ..Config::default() };
     let mut auth = Auth::start_with(transport, config).await;
     auth.register("ada@example.com").await.unwrap();
     let client = auth.client();
-    let (begun, mut beginnings) = tokio::sync::mpsc::unbounded_channel();
+    let (done, mut first_done) = tokio::sync::mpsc::unbounded_channel();
     let logins: Vec<_> = (0..8)
         .map(|_| {
-            let (client, begun) = (client.clone(), begun.clone());
+            let (client, done) = (client.clone(), done.clone());
             tokio::spawn(async move {
-                begun.send(()).unwrap();
                 let (email, password) = ("ada@example.com".into(), PASSWORD.into());
-                client.login(LoginRequest { email, password }).await
+                let outcome = client.login(LoginRequest { email, password }).await;
+                done.send(()).unwrap();
+                outcome
             })
         })
         .collect();
-    for _ in 0..8 {
-        beginnings.recv().await.unwrap();
-    }
+    first_done.recv().await.unwrap();
     auth.end().await;
     for login in logins {
         login.await.unwrap().expect("a login in flight is finished");

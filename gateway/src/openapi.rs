@@ -4,7 +4,7 @@
 //! and limits from the policy, schemas from messages and their validation rules, descriptions from
 //! the contracts' comments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -25,11 +25,13 @@ pub(crate) fn document(table: &RouteTable) -> Json {
     let mut schemas = Schemas::default();
     let mut paths: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
+    let mut operation_ids = BTreeSet::new();
     for route in &table.routes {
         let service = route.descriptor.parent_service();
         let tag = service.name().to_owned();
-        tags.entry(tag).or_insert_with(|| comments.of_service(&service));
-        let operation = operation::operation(route, &mut schemas, &mut comments);
+        tags.entry(tag).or_insert_with(|| comments.of_service(service));
+        let mut operation = operation::operation(route, &mut schemas, &mut comments);
+        make_unique(&mut operation, &mut operation_ids);
         let path = paths.entry(route.template.openapi_path()).or_default();
         path.insert(route.method.as_str().to_ascii_lowercase(), operation);
     }
@@ -49,4 +51,16 @@ pub(crate) fn document(table: &RouteTable) -> Json {
         "paths": paths,
         "components": component::components(schemas.finish(&mut comments)),
     })
+}
+
+/// A method with several routes is several operations, whose ids must differ.
+fn make_unique(operation: &mut Json, taken: &mut BTreeSet<String>) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let mut candidate = id.clone();
+    let mut number = 2;
+    while !taken.insert(candidate.clone()) {
+        candidate = format!("{id}_{number}");
+        number += 1;
+    }
+    operation["operationId"] = candidate.into();
 }

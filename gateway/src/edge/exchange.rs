@@ -71,7 +71,7 @@ impl Exchange {
                 };
                 Ok((exchange, body))
             }
-            Err(error) => Err(finished(error::response(&error, &request_id::current()), false)),
+            Err(error) => Err(error::response(&error, &request_id::current())),
         }
     }
 
@@ -244,8 +244,8 @@ fn begin(client: ClientIp, target: &Target) -> Call {
 fn finished(mut response: Response, has_user: bool) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if has_user || response.status().is_client_error() || response.status().is_server_error() {
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if has_user {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
 }

@@ -1,0 +1,157 @@
+//! Stand-ins for auth and billing, and a signer of tokens.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use mainstay::contract::auth::proto as auth;
+use mainstay::contract::billing::proto as billing;
+use mainstay::contract::identity::proto::User;
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
+use serde_json::{Value as Json, json};
+use tonic::{Request, Response, Status};
+
+/// Keys and ended sessions of the stand-in for auth.
+#[derive(Clone)]
+pub(crate) struct FakeAuth {
+    pair: Arc<KeyPair>,
+    pub(crate) ended: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeAuth {
+    pub(crate) fn new() -> Self {
+        let pair = Arc::new(KeyPair::generate_for(&PKCS_ED25519).unwrap());
+        Self { pair, ended: Arc::default() }
+    }
+
+    /// A token of a user on a plan, in the session `session-<user>`.
+    pub(crate) fn token(&self, user: &str, plan: &str) -> String {
+        self.token_with(user, plan, |_, _| {})
+    }
+
+    /// A token with header or claims changed.
+    pub(crate) fn token_with(
+        &self,
+        user: &str,
+        plan: &str,
+        change: impl FnOnce(&mut Header, &mut Json),
+    ) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let settings = gateway::GatewaySettings::default();
+        let mut claims = json!({
+            "iss": settings.token_issuer, "aud": settings.token_audience, "sub": user, "jti": "t",
+            "sid": format!("session-{user}"), "roles": ["member"], "plan": plan,
+            "iat": now, "nbf": now, "exp": now + 600,
+        });
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some("at+jwt".into());
+        header.kid = Some("k1".into());
+        change(&mut header, &mut claims);
+        encode(&header, &claims, &EncodingKey::from_ed_der(&self.pair.serialize_der())).unwrap()
+    }
+}
+
+/// Implements a service with what is given; every other method is unimplemented.
+macro_rules! all_others_unimplemented {
+    ($($method:ident($request:ty) -> $reply:ty;)*) => {
+        $(
+            fn $method<'life0, 'async_trait>(
+                &'life0 self,
+                _: Request<$request>,
+            ) -> futures::future::BoxFuture<'async_trait, Result<Response<$reply>, Status>>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(async { Err(Status::unimplemented("not in this story")) })
+            }
+        )*
+    };
+}
+
+#[tonic::async_trait]
+impl auth::auth_service_server::AuthService for FakeAuth {
+    async fn get_jwks(
+        &self,
+        _: Request<auth::GetJwksRequest>,
+    ) -> Result<Response<auth::Jwks>, Status> {
+        let key = auth::Jwk {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            x: URL_SAFE_NO_PAD.encode(self.pair.der_bytes()),
+            kid: "k1".into(),
+            alg: "EdDSA".into(),
+            r#use: "sig".into(),
+        };
+        Ok(Response::new(auth::Jwks { keys: vec![key] }))
+    }
+
+    async fn list_revocations(
+        &self,
+        _: Request<auth::ListRevocationsRequest>,
+    ) -> Result<Response<auth::ListRevocationsResponse>, Status> {
+        let session_ids = self.ended.lock().unwrap().clone();
+        let as_of = Some(SystemTime::now().into());
+        Ok(Response::new(auth::ListRevocationsResponse { session_ids, as_of }))
+    }
+
+    all_others_unimplemented! {
+        register(auth::RegisterRequest) -> User;
+        login(auth::LoginRequest) -> auth::TokenPair;
+        refresh(auth::RefreshRequest) -> auth::TokenPair;
+        logout(auth::LogoutRequest) -> auth::LogoutResponse;
+        change_password(auth::ChangePasswordRequest) -> auth::ChangePasswordResponse;
+        list_sessions(auth::ListSessionsRequest) -> auth::ListSessionsResponse;
+        revoke_session(auth::RevokeSessionRequest) -> auth::RevokeSessionResponse;
+        get_open_id_configuration(auth::GetOpenIdConfigurationRequest) -> auth::OpenIdConfiguration;
+    }
+}
+
+/// Plans of users, by id; `free` when not said. `ai` includes the library's recommendations.
+#[derive(Clone, Default)]
+pub(crate) struct FakeBilling {
+    pub(crate) plans: Arc<Mutex<HashMap<String, String>>>,
+}
+
+fn features(plan: &str) -> Vec<String> {
+    if plan == "ai" { vec!["library.recommendations".to_owned()] } else { Vec::new() }
+}
+
+#[tonic::async_trait]
+impl billing::billing_service_server::BillingService for FakeBilling {
+    async fn get_user_entitlements(
+        &self,
+        request: Request<billing::GetUserEntitlementsRequest>,
+    ) -> Result<Response<billing::Entitlements>, Status> {
+        let user_id = request.into_inner().user_id;
+        let plan = self.plans.lock().unwrap().get(&user_id).cloned();
+        let plan = plan.unwrap_or_else(|| "free".to_owned());
+        let features = features(&plan);
+        Ok(Response::new(billing::Entitlements { user_id, plan, features }))
+    }
+
+    async fn list_plans(
+        &self,
+        _: Request<billing::ListPlansRequest>,
+    ) -> Result<Response<billing::ListPlansResponse>, Status> {
+        let plans = ["free", "ai"].map(|id| billing::Plan {
+            id: id.into(),
+            features: features(id),
+            ..billing::Plan::default()
+        });
+        let plans = plans.into();
+        Ok(Response::new(billing::ListPlansResponse { plans, ..Default::default() }))
+    }
+
+    all_others_unimplemented! {
+        get_subscription(billing::GetSubscriptionRequest) -> billing::Subscription;
+        create_subscription(billing::CreateSubscriptionRequest) -> billing::Subscription;
+        update_subscription(billing::UpdateSubscriptionRequest) -> billing::Subscription;
+        cancel_subscription(billing::CancelSubscriptionRequest) -> billing::Subscription;
+        get_entitlements(billing::GetEntitlementsRequest) -> billing::Entitlements;
+        receive_webhook(billing::ReceiveWebhookRequest) -> billing::ReceiveWebhookResponse;
+    }
+}

@@ -1,0 +1,15 @@
+//! Stories of the gateway over a real mesh: services made of descriptors, real tokens, real
+//! connections.
+#![allow(clippy::unwrap_used, missing_docs)] // a test fails by panicking and documents itself
+
+mod access;
+mod discovery;
+mod document;
+mod errors;
+mod fakes;
+mod identity;
+mod library;
+mod limits;
+mod lists;
+mod transcoding;
+mod world;

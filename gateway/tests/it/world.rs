@@ -1,0 +1,117 @@
+//! A mesh with a gateway, a library and what the gateway asks.
+
+use std::sync::{Arc, Mutex};
+
+use gateway::GatewaySettings;
+use mainstay::contract::auth::proto::auth_service_server::AuthServiceServer;
+use mainstay::contract::authz::{GrpcAuthzClient, RemoteAuthorizer};
+use mainstay::contract::billing::proto::billing_service_server::BillingServiceServer;
+use mainstay::contract::{self, auth, billing};
+use mainstay::kernel::lifecycle::{Module, Running};
+use mainstay_testing::{FakeAuthz, NoSettings, Rest, TestMesh, eventually};
+
+use crate::fakes::{FakeAuth, FakeBilling};
+use crate::library::{Arrived, Dynamic, Library, Named, descriptors, librarian};
+
+pub(crate) const USER: &str = "01900000-0000-7000-8000-000000000001";
+pub(crate) const OTHER: &str = "01900000-0000-7000-8000-000000000002";
+
+/// Everything that a story needs. Services end when it is dropped.
+pub(crate) struct World {
+    pub(crate) mesh: TestMesh,
+    pub(crate) auth: FakeAuth,
+    pub(crate) billing: FakeBilling,
+    /// The calls that reached the library.
+    pub(crate) calls: Arc<Mutex<Vec<Arrived>>>,
+    pub(crate) gateway: Running,
+    pub(crate) library: Option<Running>,
+    pub(crate) billing_svc: Option<Running>,
+    _others: Vec<Running>,
+}
+
+impl World {
+    /// A world with default settings, in which [`USER`] may create books on shelf `s1`.
+    pub(crate) async fn new() -> Self {
+        Self::with(GatewaySettings::default()).await
+    }
+
+    pub(crate) async fn with(settings: GatewaySettings) -> Self {
+        let mesh = TestMesh::new();
+        let (auth, billing) = (FakeAuth::new(), FakeBilling::default());
+        let calls = Arc::default();
+        let library = Some(start_library(&mesh, &calls).await);
+        let fake = auth.clone();
+        let auth_svc = mesh
+            .start(auth::SERVICE, NoSettings {}, async move |_| {
+                Ok(Module::new(contract::DESCRIPTORS).grpc(AuthServiceServer::new(fake)))
+            })
+            .await;
+        let billing_svc = Some(start_billing(&mesh, &billing).await);
+        let authz = FakeAuthz::start(&mesh, |subject, permission, resource| {
+            subject == format!("user:{USER}")
+                && permission == "library.books.create"
+                && resource == "shelves/s1"
+        })
+        .await;
+        let gateway = mesh.start(gateway::SERVICE, settings, gateway::module).await;
+        let others = vec![auth_svc, authz];
+        let world =
+            Self { mesh, auth, billing, calls, gateway, library, billing_svc, _others: others };
+        let admin = world.admin();
+        eventually("the library is routed", async || {
+            admin.get("/admin/routes").await.text().contains("LibraryService").then_some(())
+        })
+        .await;
+        world
+    }
+
+    /// Without a token.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest::new(self.gateway.local_addr())
+    }
+
+    /// As a user on the plan `free`.
+    pub(crate) fn as_user(&self, user: &str) -> Rest {
+        self.rest().with_bearer(&self.auth.token(user, "free"))
+    }
+
+    /// The admin port.
+    pub(crate) fn admin(&self) -> Rest {
+        Rest::new(self.gateway.admin_addr())
+    }
+
+    /// The last call that reached the library.
+    pub(crate) fn last_call(&self) -> Arrived {
+        self.calls.lock().unwrap().last().cloned().unwrap()
+    }
+
+    /// How many calls have reached the library.
+    pub(crate) fn call_count(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+}
+
+pub(crate) async fn start_library(mesh: &TestMesh, calls: &Arc<Mutex<Vec<Arrived>>>) -> Running {
+    let channel = mesh.channel("library-svc", contract::authz::SERVICE);
+    let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel)));
+    let library = dynamic::<Library>("library/v1/library.proto", calls);
+    mesh.start("library-svc", NoSettings {}, async move |_| {
+        Ok(Module::new(descriptors("library/v1/library.proto"))
+            .grpc(library)
+            .permission("library.books.create", "Add books.")
+            .authorizer(authorizer))
+    })
+    .await
+}
+
+pub(crate) async fn start_billing(mesh: &TestMesh, billing: &FakeBilling) -> Running {
+    let fake = billing.clone();
+    mesh.start(billing::SERVICE, NoSettings {}, async move |_| {
+        Ok(Module::new(contract::DESCRIPTORS).grpc(BillingServiceServer::new(fake)))
+    })
+    .await
+}
+
+pub(crate) fn dynamic<N: Named>(file: &str, calls: &Arc<Mutex<Vec<Arrived>>>) -> Dynamic<N> {
+    Dynamic::new(descriptors(file), Arc::clone(calls), Arc::new(librarian))
+}

@@ -1,8 +1,15 @@
-//! Stories over the kernel: real servers on free ports, real certificates, real databases.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that panics names its line")]
+//! The kernel's stories: real servers on free ports, real certificates, real databases.
+// Tests stop at the first surprise, and their names are their documentation.
+#![allow(clippy::unwrap_used, missing_docs)]
 
+mod channel;
 mod database;
 mod events;
+mod health;
 mod lifecycle;
+mod mesh;
+mod policed;
 mod process;
+mod registry;
+mod server;
 mod world;

@@ -33,6 +33,18 @@ struct NoEndpoint {
     next_trial: Option<Instant>,
 }
 
+/// How long one call still waits for an instance, over all its attempts.
+pub(super) struct Patience {
+    deadline: Instant,
+    left: Duration,
+}
+
+impl Patience {
+    pub(super) fn until(deadline: Instant) -> Self {
+        Self { deadline, left: PATIENCE }
+    }
+}
+
 impl Balancer {
     pub(super) fn new(service: &str, registry: &dyn Registry) -> Self {
         let known = Known { snapshot: registry.watch(), endpoints: Vec::new(), read: false };
@@ -43,20 +55,22 @@ impl Balancer {
         &self.service
     }
 
-    /// Starts an attempt at an instance, preferably one that was not `tried` yet. Waits a moment if
-    /// there is none, for one may be just starting; then an ejected one before its time, then `None`.
+    /// Starts an attempt at an instance, preferably one that was not `tried` yet. Waits while there is
+    /// none, for one may be just starting, as long as the call's patience lasts; then takes an
+    /// ejected one before its time. `None` when there is nothing left to try.
     pub(super) async fn start(
         &self,
         tried: &[Arc<Endpoint>],
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Option<Attempt> {
-        let give_up = deadline.min(Instant::now() + PATIENCE);
         loop {
             let mut none = match self.choose(tried) {
                 Ok(attempt) => return Some(attempt),
                 Err(none) => none,
             };
-            if Instant::now() >= give_up {
+            let start = Instant::now();
+            let give_up = patience.deadline.min(start + patience.left);
+            if start >= give_up {
                 return self.last_resort();
             }
             let wake = none.next_trial.map_or(give_up, |trial| trial.min(give_up));
@@ -67,6 +81,7 @@ impl Balancer {
             if registry_gone {
                 tokio::time::sleep_until(wake.into()).await;
             }
+            patience.left = patience.left.saturating_sub(start.elapsed());
         }
     }
 

@@ -81,7 +81,7 @@ impl Endpoint {
         let trial = breaker.ejected_until.is_some_and(|until| until <= Instant::now());
         breaker.trial_under_way |= trial;
         drop(breaker);
-        Attempt { endpoint: Arc::clone(self), trial }
+        Attempt { endpoint: Arc::clone(self), trial, last_resort: false }
     }
 
     /// Starts a call at an ejected instance before its time, when there is nothing else. One such
@@ -93,7 +93,7 @@ impl Endpoint {
         }
         breaker.trial_under_way = true;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Attempt { endpoint: Arc::clone(self), trial: true })
+        Some(Attempt { endpoint: Arc::clone(self), trial: true, last_resort: true })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -106,11 +106,17 @@ impl Endpoint {
 pub(super) struct Attempt {
     endpoint: Arc<Endpoint>,
     trial: bool,
+    last_resort: bool,
 }
 
 impl Attempt {
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Whether there was nothing better to try: no further attempt makes sense if it fails.
+    pub(super) fn is_last_resort(&self) -> bool {
+        self.last_resort
     }
 
     /// The instance answered.

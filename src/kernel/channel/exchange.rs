@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::Request;
 use tonic::body::Body;
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, Patience};
 use super::budget::RetryBudget;
 use super::endpoint::{Attempt, Endpoint};
 use super::failure::Failure;
@@ -78,9 +78,10 @@ impl Exchange {
         metadata::complete(&mut parts.headers);
         let mut body = Replay::read(body).await;
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
+        let mut patience = Patience::until(traits.deadline);
         let mut last = None;
         for number in 1.. {
-            let Some(attempt) = self.balancer.start(&tried, traits.deadline).await else { break };
+            let Some(attempt) = self.balancer.start(&tried, &mut patience).await else { break };
             let Some(content) = body.take() else { break };
             metadata::set_timeout(&mut parts.headers, traits.deadline);
             let request = Request::from_parts(parts.clone(), content);
@@ -124,7 +125,7 @@ impl Exchange {
         let again = match &failure {
             Failure::Unreachable(_) => {
                 attempt.unreachable();
-                number < MAX_UNSENT_ATTEMPTS
+                number < MAX_UNSENT_ATTEMPTS && !attempt.is_last_resort()
             }
             Failure::Unsent(_) => number < MAX_UNSENT_ATTEMPTS,
             Failure::Broken(_) => {

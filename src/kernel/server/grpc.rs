@@ -52,7 +52,9 @@ pub fn grpc_app(services: Router, context: GrpcContext) -> Router {
         // Who calls, and for which user: default deny.
         .layer(from_fn_with_state(Arc::clone(&context), caller::identify))
         // Size, permission, validation, deadline, audit; then the service, with the call in scope.
-        .layer(from_fn_with_state(context, enforce::enforce));
+        .layer(from_fn_with_state(context, enforce::enforce))
+        // Once more, so that a handler that panics leaves its audit record.
+        .layer(from_fn(observe::guard_panics));
     services.fallback(unknown).layer(stack)
 }
 

@@ -9,13 +9,16 @@ use mainstay::contract::auth::{DEFAULT_AUDIENCE, DEFAULT_ISSUER};
 use mainstay::kernel::settings::{Secret, ServiceSettings};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{KeySchedule, PasswordParameters, SessionLife};
+use crate::domain::{Email, KeySchedule, Password, PasswordParameters, SessionLife};
 
 /// Verifiers may be this far behind our clock; tokens count as valid for so much longer.
 pub const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Verifiers refuse tokens that live longer, for they remember ended sessions only so long.
 const MAX_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// The most passwords that may be hashed, or wait to be, at the same time.
+const MAX_PASSWORDS: usize = 100_000;
 
 /// Settings of auth.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -127,18 +130,46 @@ impl ServiceSettings for Config {
             self.session_retention >= self.access_token_life + CLOCK_LEEWAY,
             "auth.session_retention must be at least a minute longer than auth.access_token_life"
         );
+        ensure!(
+            !self.session_absolute_life.is_zero() && !self.session_idle_life.is_zero(),
+            "auth.session_absolute_life and auth.session_idle_life must not be zero"
+        );
+        ensure!(
+            !self.signing_key_check_interval.is_zero()
+                && self.signing_key_check_interval < self.signing_key_publish_ahead
+                && self.signing_key_publish_ahead < self.signing_key_life,
+            "auth.signing_key_check_interval must be shorter than auth.signing_key_publish_ahead, \
+             and that shorter than auth.signing_key_life"
+        );
         ensure!(self.login_attempts > 0, "auth.login_attempts must be at least 1");
         ensure!(
-            self.bootstrap_admin_email.is_empty()
-                || !self.bootstrap_admin_password.expose().is_empty(),
-            "auth.bootstrap_admin_email is set: auth.bootstrap_admin_password must be set too"
+            self.password_concurrency.max(self.password_queue) <= MAX_PASSWORDS,
+            "auth.password_concurrency and auth.password_queue must be at most {MAX_PASSWORDS}"
         );
+        self.check_bootstrap_admin()?;
         self.password_parameters().checked().context("auth.password_*")?;
         self.key_encryption_key().map(|_| ())
     }
 }
 
 impl Config {
+    fn check_bootstrap_admin(&self) -> anyhow::Result<()> {
+        if self.bootstrap_admin_email.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Email::parse(&self.bootstrap_admin_email).is_ok(),
+            "auth.bootstrap_admin_email must be an e-mail address"
+        );
+        let password = self.bootstrap_admin_password.expose().clone();
+        ensure!(
+            Password::chosen("", password).is_ok(),
+            "auth.bootstrap_admin_email is set: auth.bootstrap_admin_password must be set too, to 8 \
+             to 128 characters"
+        );
+        Ok(())
+    }
+
     /// How long sessions last.
     pub fn session_life(&self) -> SessionLife {
         SessionLife { absolute: self.session_absolute_life, idle: self.session_idle_life }
@@ -178,5 +209,44 @@ impl Config {
         }
         let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map(Some).context("auth.key_encryption_key must be 32 bytes in base64")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        Config::default().validate().expect("sound");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let minute = Duration::from_secs(60);
+        for (name, message) in [
+            ("auth.issuer", refusal(|config| config.issuer = "https://example.com/".into())),
+            ("auth.audience", refusal(|config| config.audience.clear())),
+            ("auth.access_token_life", refusal(|config| config.access_token_life = 61 * minute)),
+            ("auth.session_retention", refusal(|config| config.session_retention = minute)),
+            ("auth.session_idle_life", refusal(|config| config.session_idle_life *= 0)),
+            ("auth.signing_key_life", refusal(|config| config.signing_key_life = minute)),
+            ("auth.login_attempts", refusal(|config| config.login_attempts = 0)),
+            ("auth.password_queue", refusal(|config| config.password_queue = usize::MAX)),
+            ("auth.password", refusal(|config| config.password_passes = 0)),
+            ("auth.key_encryption_key", refusal(|config| config.key_encryption_key = "x".into())),
+            (
+                "auth.bootstrap_admin_password",
+                refusal(|config| config.bootstrap_admin_email = "admin@example.com".into()),
+            ),
+        ] {
+            assert!(message.contains(name), "{name}: {message}");
+        }
     }
 }

@@ -1,0 +1,8 @@
+//! Stories over the whole platform: six real processes, REST at the gateway.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
+
+mod bad_input;
+mod journey;
+mod people;
+mod resilience;
+mod tokens;

@@ -1,0 +1,140 @@
+//! Services die, restart and drain; nothing acknowledged is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use mainstay_testing::{Platform, eventually};
+use serde_json::json;
+
+use crate::people::{PASSWORD, Person};
+
+/// Every process of the platform.
+const SERVICES: [&str; 6] =
+    ["gateway", "auth-svc", "identity-svc", "billing-svc", "audit-svc", "authz-svc"];
+
+#[tokio::test]
+async fn data_survives_a_restart_of_everything() {
+    let mut platform = Platform::start().await;
+    let ada = Person::register(&platform, "ada").await;
+    let admin = Person::admin(&platform).await;
+    let bio = json!({"bio": "counts engines"});
+    assert_eq!(ada.rest.patch("/api/v1/users/me", bio).await.status, 200);
+    let subscription = json!({"plan": "ai"});
+    ada.rest.post("/api/v1/billing/subscription", subscription).await;
+    let before = eventually("audit has it all", async || {
+        let all = admin.rest.get("/api/v1/audit/events?action=billing.v1.SubscriptionChanged").await;
+        (all.json()["data"].as_array()?.len() == 1).then_some(all.json()["data"].clone())
+    })
+    .await;
+
+    for service in SERVICES {
+        platform.stop(service).await;
+    }
+    for service in SERVICES {
+        platform.revive(service).await;
+    }
+    let me = ada.rest.get("/api/v1/users/me").await;
+    assert_eq!(me.json()["data"]["bio"], "counts engines", "tokens outlive a restart: {me:?}");
+    let plan = ada.rest.get("/api/v1/billing/subscription").await;
+    assert_eq!(plan.json()["data"]["plan"], "ai");
+    let after = admin.rest.get("/api/v1/audit/events?action=billing.v1.SubscriptionChanged").await;
+    assert_eq!(after.json()["data"], before);
+    let verdict = admin.rest.post("/api/v1/audit/verify", json!({})).await;
+    assert_eq!(verdict.json()["data"]["intact"], true, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_killed_service_answers_503_and_is_back_when_it_is() {
+    let mut platform = Platform::start().await;
+    let ada = Person::register(&platform, "ada").await;
+    platform.kill("identity-svc");
+    let away = eventually("the gateway notices", async || {
+        let reply = ada.rest.get("/api/v1/users/me").await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert!(away.headers.contains_key("retry-after"), "{away:?}");
+    assert_eq!(away.json()["error"]["code"], "UNAVAILABLE");
+    let plans = ada.rest.get("/api/v1/billing/plans").await;
+    assert_eq!(plans.status, 200, "the others go on");
+    platform.revive("identity-svc").await;
+    eventually("identity is routed again", async || {
+        (ada.rest.get("/api/v1/users/me").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn registration_completes_though_the_others_were_down() {
+    let mut platform = Platform::start().await;
+    for service in ["identity-svc", "authz-svc", "audit-svc"] {
+        platform.stop(service).await;
+    }
+    let request =
+        json!({"email": "late@example.com", "password": PASSWORD, "display_name": "Late"});
+    let registered = platform.rest().post("/api/v1/auth/register", request).await;
+    assert_eq!(registered.status, 200, "{registered:?}");
+    let late = Person::login(&platform, "late@example.com", PASSWORD).await;
+    assert_eq!(registered.json()["data"]["id"], late.id);
+    assert_eq!(late.rest.get("/api/v1/users/me").await.status, 503);
+
+    for service in ["identity-svc", "authz-svc", "audit-svc"] {
+        platform.revive(service).await;
+    }
+    let me = eventually("the user is there", async || {
+        let me = late.rest.get("/api/v1/users/me").await;
+        (me.status == 200).then_some(me)
+    })
+    .await;
+    assert_eq!(me.json()["data"]["display_name"], "Late");
+    let admin = Person::admin(&platform).await;
+    eventually("the role is bound", async || {
+        let path = format!("/api/v1/role-bindings?subject=user:{}", late.id);
+        let bindings = admin.rest.get(&path).await;
+        (bindings.json()["data"][0]["role_name"] == "member").then_some(())
+    })
+    .await;
+    eventually("audit has the registration", async || {
+        let path = format!("/api/v1/audit/events?resource=users/{}", late.id);
+        let events = admin.rest.get(&path).await;
+        let events = events.json()["data"].as_array()?.clone();
+        events.iter().any(|event| event["action"] == "auth.v1.AccountRegistered").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn draining_a_service_and_the_gateway_loses_no_call() {
+    let mut platform = Platform::start().await;
+    let ada = Arc::new(Person::register(&platform, "ada").await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (good, bad) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (ada, stop) = (Arc::clone(&ada), Arc::clone(&stop));
+            let (good, bad) = (Arc::clone(&good), Arc::clone(&bad));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    // Every call made before the service left must be answered; those made while
+                    // nobody is there are told so, with a time to come back.
+                    let reply = ada.rest.get("/api/v1/users/me").await;
+                    let told = reply.status == 503 && reply.headers.contains_key("retry-after");
+                    let count = if reply.status == 200 || told { &good } else { &bad };
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    for _ in 0..2 {
+        platform.stop("identity-svc").await;
+        platform.revive("identity-svc").await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let (good, bad) = (good.load(Ordering::SeqCst), bad.load(Ordering::SeqCst));
+    assert!(good > 0 && bad == 0, "{good} good, {bad} bad in {:?}", begun.elapsed());
+}

@@ -58,9 +58,9 @@ pub fn current() -> Option<Arc<Call>> {
 
 /// The user on whose behalf this task works, or `UNAUTHENTICATED`.
 pub fn current_user() -> Result<User> {
-    current().and_then(|call| call.user.clone()).ok_or_else(|| {
-        Error::new(UNAUTHENTICATED, "an access token is needed")
-    })
+    current()
+        .and_then(|call| call.user.clone())
+        .ok_or_else(|| Error::new(UNAUTHENTICATED, "an access token is needed"))
 }
 
 /// Runs `future` as part of `call`.

@@ -237,7 +237,8 @@ impl Error {
             match detail {
                 ErrorDetail::ErrorInfo(info) => {
                     let mut metadata = info.metadata;
-                    let stated = metadata.remove(HTTP_STATUS_KEY).and_then(|http| http.parse().ok());
+                    let stated =
+                        metadata.remove(HTTP_STATUS_KEY).and_then(|http| http.parse().ok());
                     if let Some(http) = stated.filter(|http| (400..600).contains(http)) {
                         error.0.code.http = http;
                     }

@@ -80,14 +80,25 @@ impl Platform {
     /// As [`Platform::start_with`], with these services alone.
     pub async fn start_services(services: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut platform = Self::prepare(variables);
-        for (service, binary) in SERVICES.into_iter().filter(|(name, _)| services.contains(name)) {
-            let process = platform.launch(service, binary);
-            platform.processes.insert(service, process);
-        }
-        for process in platform.processes.values_mut() {
-            process.ready().await;
+        // The gateway comes last: it is ready once it has the routes of all who are there.
+        let (last, first): (Vec<_>, Vec<_>) = SERVICES
+            .into_iter()
+            .filter(|(service, _)| services.contains(service))
+            .partition(|(service, _)| *service == GATEWAY);
+        for stage in [first, last] {
+            platform.launch_and_wait(&stage).await;
         }
         platform
+    }
+
+    async fn launch_and_wait(&mut self, stage: &[(&'static str, &str)]) {
+        for (service, binary) in stage {
+            let process = self.launch(service, binary);
+            self.processes.insert(service, process);
+        }
+        for (service, _) in stage {
+            self.process_mut(service).ready().await;
+        }
     }
 
     /// A REST client of the gateway, with no token.

@@ -47,18 +47,8 @@ async fn every_rejection_has_one_shape_and_names_what_is_wrong() {
             400,
             "display_name",
         ),
-        (
-            "another content type",
-            raw(&rest, "text/plain", &b"hello"[..]).await,
-            415,
-            "text/plain",
-        ),
-        (
-            "a huge body",
-            raw(&rest, "application/json", vec![b' '; 3 << 20]).await,
-            413,
-            "",
-        ),
+        ("another content type", raw(&rest, "text/plain", &b"hello"[..]).await, 415, "text/plain"),
+        ("a huge body", raw(&rest, "application/json", vec![b' '; 3 << 20]).await, 413, ""),
         ("no such path", rest.get("/api/v1/nothing").await, 404, ""),
         ("no such method", rest.delete("/api/v1/auth/login").await, 405, ""),
         ("an unknown query parameter", user.get("/api/v1/users/me?x=1").await, 400, "x"),
@@ -112,7 +102,7 @@ async fn every_rejection_has_one_shape_and_names_what_is_wrong() {
         assert!(reply.text().contains(named), "{what} must name {named}: {reply:?}");
         assert_eq!(reply.headers["x-request-id"], error["request_id"].as_str().unwrap(), "{what}");
         if status == 405 {
-            assert_eq!(reply.headers["allow"], "POST, OPTIONS", "{what}");
+            assert_eq!(reply.headers["allow"], "OPTIONS, POST", "{what}");
         }
     }
 }

@@ -88,7 +88,10 @@ async fn a_deleted_user_is_gone_everywhere() {
     .await;
     let login = json!({"email": eve.email, "password": crate::people::PASSWORD});
     let login = platform.rest().post("/api/v1/auth/login", login).await;
-    assert_eq!((login.status, &login.json()["error"]["code"]), (401, &json!("INVALID_CREDENTIALS")));
+    assert_eq!(
+        (login.status, &login.json()["error"]["code"]),
+        (401, &json!("INVALID_CREDENTIALS"))
+    );
     assert_eq!(admin.rest.get(&path).await.status, 404);
     let bindings = format!("/api/v1/role-bindings?subject=user:{}", eve.id);
     eventually("the bindings are gone", async || {

@@ -37,15 +37,11 @@ async fn sessions_are_listed_and_revoked() {
     let sessions = second.rest.get("/api/v1/auth/sessions").await;
     let sessions = sessions.json()["data"].as_array().unwrap().clone();
     assert_eq!(sessions.len(), 2, "{sessions:?}");
-    let current: Vec<_> =
-        sessions.iter().filter(|session| session["current"] == true).collect();
+    let current: Vec<_> = sessions.iter().filter(|session| session["current"] == true).collect();
     assert_eq!(current.len(), 1);
     assert_eq!(current[0]["id"], claims(&second.tokens)["sid"]);
 
-    let path = format!(
-        "/api/v1/auth/sessions/{}",
-        claims(&first.tokens)["sid"].as_str().unwrap()
-    );
+    let path = format!("/api/v1/auth/sessions/{}", claims(&first.tokens)["sid"].as_str().unwrap());
     let stranger = Person::register(&platform, "mallory").await;
     assert_eq!(stranger.rest.delete(&path).await.status, 404);
     assert_eq!(second.rest.delete(&path).await.status, 200);

@@ -12,21 +12,28 @@ impl App {
     pub async fn subscription_get(&self, user: UserId) -> Result<Subscription> {
         match self.store.subscription_find(user).await? {
             Some(found) => Ok(found),
-            None => {
-                let fresh = Subscription::free(user, self.provider.name(), now());
-                self.store.subscription_ensure(fresh).await
-            }
+            None => self.store.subscription_ensure(self.fresh(user)).await,
         }
+    }
+
+    /// The subscription that a change begins from. One that is fresh is stored with the change and
+    /// not before, so that a change that is refused leaves nothing behind.
+    async fn subscription_to_change(&self, user: UserId) -> Result<Subscription> {
+        Ok(self.store.subscription_find(user).await?.unwrap_or_else(|| self.fresh(user)))
+    }
+
+    fn fresh(&self, user: UserId) -> Subscription {
+        Subscription::free(user, self.provider.name(), now())
     }
 
     /// Subscribes a user to a plan. With a provider that asks for payment the plan is in force when
     /// the provider reports it.
     pub async fn subscription_create(&self, user: UserId, plan: &str) -> Result<Subscription> {
         let plan = self.plan(plan)?;
-        let subscription = self.subscription_get(user).await?;
+        let subscription = self.subscription_to_change(user).await?;
         subscription.may_subscribe().map_err(refused)?;
         if plan.id == FREE_PLAN {
-            return Ok(subscription);
+            return self.subscription_get(user).await;
         }
         let checkout = self.provider.purchase(purchase(&subscription, plan)).await?;
         self.subscription_purchased(subscription, plan, checkout).await
@@ -35,7 +42,7 @@ impl App {
     /// Changes the plan of a running subscription; to `free` is to cancel it.
     pub async fn subscription_update(&self, user: UserId, plan: &str) -> Result<Subscription> {
         let plan = self.plan(plan)?;
-        let subscription = self.subscription_get(user).await?;
+        let subscription = self.subscription_to_change(user).await?;
         subscription.may_change().map_err(refused)?;
         if plan.id == FREE_PLAN {
             return self.subscription_cancel(user).await;
@@ -51,7 +58,7 @@ impl App {
     /// Cancels a user's subscription at once, with the provider first, so that nobody pays for what
     /// they no longer have.
     pub async fn subscription_cancel(&self, user: UserId) -> Result<Subscription> {
-        let mut subscription = self.subscription_get(user).await?;
+        let mut subscription = self.subscription_to_change(user).await?;
         subscription.may_cancel().map_err(refused)?;
         let running = subscription.provider_subscription.as_ref();
         let checkout = subscription.checkout_reference.as_deref();

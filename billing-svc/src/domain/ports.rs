@@ -17,8 +17,9 @@ pub trait SubscriptionStore: Send + Sync {
     /// Stores the subscription unless the user has one; returns the one that is stored.
     async fn subscription_ensure(&self, fresh: Subscription) -> Result<Subscription>;
 
-    /// Stores a changed subscription and tells the platform, together or not at all. `ABORTED`
-    /// when somebody else changed it since it was read.
+    /// Stores a changed subscription and tells the platform, together or not at all. One whose
+    /// version before was the first may not be stored yet. `ABORTED` when somebody else changed it
+    /// since it was read.
     async fn subscription_save(&self, changed: &Subscription, change: &Change) -> Result<()>;
 
     /// Takes in a report: what it makes of the subscription, the event that tells it, and the note

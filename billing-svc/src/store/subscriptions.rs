@@ -14,6 +14,9 @@ use super::{Store, reports};
 use crate::domain::{Change, ProviderReport, Subscription, SubscriptionStore};
 use crate::events;
 
+/// Version of a subscription that was changed once: it may be new to the store.
+const FIRST_CHANGE: i64 = 2;
+
 #[async_trait]
 impl SubscriptionStore for Store {
     async fn subscription_find(&self, user: UserId) -> Result<Option<Subscription>> {
@@ -73,16 +76,16 @@ pub(super) async fn subscription_by_provider(
     found.map(row::to_domain).transpose()
 }
 
-/// Stores a subscription unless its user has one.
+/// Stores a subscription unless its user has one; returns whether it did.
 pub(super) async fn subscription_insert_absent(
     tx: &Transaction,
     fresh: &Subscription,
-) -> Result<()> {
-    subscription::Entity::insert(row::from_domain(fresh))
+) -> Result<bool> {
+    let inserted = subscription::Entity::insert(row::from_domain(fresh))
         .on_conflict(OnConflict::column(subscription::Column::UserId).do_nothing().to_owned())
         .exec_without_returning(tx.connection())
         .await?;
-    Ok(())
+    Ok(inserted > 0)
 }
 
 /// Stores a change that was decided on the version before, and tells it.
@@ -97,7 +100,10 @@ pub(super) async fn subscription_update(
         .filter(subscription::Column::Version.eq(changed.version - 1))
         .exec(tx.connection())
         .await?;
-    if updated.rows_affected == 0 {
+    let begun = updated.rows_affected == 0
+        && changed.version == FIRST_CHANGE
+        && subscription_insert_absent(tx, changed).await?;
+    if updated.rows_affected == 0 && !begun {
         return Err(Error::new(ABORTED, "the subscription was changed meanwhile; try again"));
     }
     tx.publish(&events::subscription_changed(changed, change)).await

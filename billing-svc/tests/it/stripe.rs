@@ -6,8 +6,10 @@ use mainstay::contract::billing::proto::{ReceiveWebhookRequest, SubscriptionStat
 use mainstay::contract::billing::{PROVIDER_UNAVAILABLE, SERVICE, WEBHOOK_SIGNATURE_INVALID};
 use mainstay::contract::identity::UserId;
 use mainstay::contract::proto::google::api::HttpBody;
+use mainstay::kernel::proto::events::CallAudited;
 use mainstay::kernel::settings::Secret;
 use mainstay::kernel::settings::Transport;
+use mainstay_testing::eventually;
 use serde_json::{Value, json};
 
 use crate::fake_stripe::{FakeStripe, SECRET, signature};
@@ -180,12 +182,16 @@ async fn reports_of_no_interest_or_nobody_are_taken_in_quietly() {
 async fn with_stripe_away_nothing_is_changed() {
     let story = Story::begin().await;
     let user = UserId::new();
-    let before = story.billing.subscription(user).await;
     story.stripe.set_down(true);
     let refused = story.billing.subscribe(user, "paid").await.unwrap_err();
     assert!(refused.is(&PROVIDER_UNAVAILABLE), "{refused}");
     assert!(refused.retry_after_hint().is_some());
-    assert_eq!(story.billing.subscription(user).await, before);
+    let audited = eventually("the refusal is audited", async || {
+        story.billing.mesh.events::<CallAudited>().await.into_iter().next()
+    })
+    .await;
+    assert_eq!(audited.outcome, "UNAVAILABLE");
+    assert_eq!(story.billing.subscription(user).await.state(), SubscriptionState::Active);
     story.stripe.set_down(false);
     assert_eq!(story.billing.subscribe(user, "paid").await.unwrap().pending_plan, "paid");
 }

@@ -1,7 +1,7 @@
 //! Buses that misbehave.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use mainstay::kernel::events::{Delivery, EmbeddedBus, Envelope, EventBus, Subscription};
 use mainstay::kernel::{Error, Result};
@@ -76,12 +76,14 @@ pub(crate) struct RefusingBus {
     pub(crate) bus: EmbeddedBus,
     pub(crate) refuses: fn(&Envelope) -> bool,
     pub(crate) refusing: Arc<AtomicBool>,
+    pub(crate) refused: Arc<AtomicU32>,
 }
 
 #[async_trait::async_trait]
 impl EventBus for RefusingBus {
     async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
         if self.refusing.load(Ordering::SeqCst) && records.iter().any(self.refuses) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(Error::unavailable("refused"));
         }
         self.bus.publish(records).await

@@ -100,7 +100,14 @@ pub struct Verifier {
     keys: Keys,
     revoked: RevokedSessions,
     /// Claims by the SHA-256 of the token, so that the tokens themselves are not kept.
-    verified: moka::future::Cache<[u8; 32], Arc<Claims>>,
+    verified: moka::future::Cache<[u8; 32], Verified>,
+}
+
+/// A verdict that holds as long as the key that led to it is known.
+#[derive(Clone)]
+struct Verified {
+    claims: Arc<Claims>,
+    kid: Arc<str>,
 }
 
 impl Verifier {
@@ -125,22 +132,25 @@ impl Verifier {
             return Err(refused("the access token is too long"));
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
-        let claims = match self.verified.get(&digest).await {
-            Some(claims) if claims.exp + LEEWAY_SECONDS >= get_current_timestamp() => claims,
-            Some(_) => return Err(expired()),
+        let remembered = self.verified.get(&digest).await;
+        let claims = match remembered.filter(|verified| self.keys.knows(&verified.kid)) {
+            Some(verified) => verified.claims,
             None => {
-                let claims = Arc::new(self.check(token).await?);
-                self.verified.insert(digest, claims.clone()).await;
-                claims
+                let verified = self.check(token).await?;
+                self.verified.insert(digest, verified.clone()).await;
+                verified.claims
             }
         };
+        if claims.exp + LEEWAY_SECONDS < get_current_timestamp() {
+            return Err(expired());
+        }
         if self.revoked.contains(&claims.sid).await? {
             return Err(refused("the session is over"));
         }
         Ok(claims)
     }
 
-    async fn check(&self, token: &str) -> Result<Claims> {
+    async fn check(&self, token: &str) -> Result<Verified> {
         let header = decode_header(token).map_err(invalid)?;
         let is_access_token = header.typ.as_deref().is_some_and(|typ| {
             // RFC 9068, section 4, with the media type's short form of RFC 7515, section 4.1.9.
@@ -160,7 +170,7 @@ impl Verifier {
         if claims.exp > get_current_timestamp() + MAX_TOKEN_SECONDS {
             return Err(refused("the access token is valid for too long"));
         }
-        Ok(claims)
+        Ok(Verified { claims: Arc::new(claims), kid: kid.into() })
     }
 }
 

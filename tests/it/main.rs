@@ -2,6 +2,7 @@
 // Tests stop at the first surprise, and their names are their documentation.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod cache;
 mod channel;
 mod database;
 mod events;
@@ -9,7 +10,9 @@ mod health;
 mod lifecycle;
 mod mesh;
 mod policed;
+mod policy;
 mod process;
 mod registry;
 mod server;
+mod settings;
 mod world;

@@ -9,8 +9,6 @@ mod constraint;
 mod format;
 mod run;
 mod scalar;
-#[cfg(test)]
-mod tests;
 
 use constraint::Constraint;
 use scalar::ScalarKind;

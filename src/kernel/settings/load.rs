@@ -131,7 +131,7 @@ fn explain(error: &ConfigError, section: &str, origins: &Value) -> anyhow::Error
     if let Some(field) = unknown {
         path = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     }
-    let origin = origin(find(origins, &path).and_then(Value::origin));
+    let origin = origin(find(origins, &path).and_then(origin_of));
     let path = if section.is_empty() { path } else { format!("{section}.{path}") };
     match unknown {
         Some(_) => anyhow!("unknown setting {path}{origin}: {}", expectation(&message)),
@@ -146,6 +146,15 @@ fn expectation(message: &str) -> &str {
 
 fn origin(origin: Option<&str>) -> String {
     origin.map(|origin| format!(" (from {origin})")).unwrap_or_default()
+}
+
+/// Merging drops the origin of tables; that of something in them serves as well.
+fn origin_of(value: &Value) -> Option<&str> {
+    value.origin().or_else(|| match &value.kind {
+        ValueKind::Table(table) => table.values().find_map(origin_of),
+        ValueKind::Array(items) => items.iter().find_map(origin_of),
+        _ => None,
+    })
 }
 
 fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {

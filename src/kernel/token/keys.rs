@@ -83,8 +83,8 @@ impl Keys {
         }
     }
 
-    /// Asks the source now; `true` when a key that was there is gone.
-    pub(super) async fn refresh(&self) -> Result<bool> {
+    /// Asks the source now.
+    pub(super) async fn refresh(&self) -> Result<()> {
         let mut asked = self.asked.lock().await;
         *asked = Some(Instant::now());
         self.fetch().await
@@ -95,21 +95,24 @@ impl Keys {
         self.current.load().is_some()
     }
 
+    /// Whether a key is among them.
+    pub(super) fn knows(&self, kid: &str) -> bool {
+        self.known(kid).is_some()
+    }
+
     fn known(&self, kid: &str) -> Option<Arc<Key>> {
         self.current.load().as_ref()?.get(kid).cloned()
     }
 
-    async fn fetch(&self) -> Result<bool> {
+    async fn fetch(&self) -> Result<()> {
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.source.jwks());
         let set: JwkSet = fetched.await.map_err(|_| Error::unavailable("timed out"))??;
         let keys: HashMap<_, _> = set.keys.iter().filter_map(|jwk| self.key(jwk)).collect();
         if keys.is_empty() {
             return Err(Error::unavailable("the key set holds no key that could verify"));
         }
-        let before = self.current.load_full();
-        let removed = before.is_some_and(|before| before.keys().any(|kid| !keys.contains_key(kid)));
         self.current.store(Some(Arc::new(keys)));
-        Ok(removed)
+        Ok(())
     }
 
     /// A key of the two algorithms we take; others in the set are not for us.

@@ -33,13 +33,7 @@ impl Verifier {
     async fn refresh_keys(&self) {
         loop {
             let pause = match self.keys.refresh().await {
-                Ok(removed) => {
-                    if removed {
-                        // Tokens of a key that was withdrawn are valid no longer.
-                        self.verified.invalidate_all();
-                    }
-                    KEYS_INTERVAL
-                }
+                Ok(()) => KEYS_INTERVAL,
                 Err(error) if self.keys.are_there() => {
                     tracing::warn!(%error, "token keys could not be refreshed, the last ones hold");
                     KEYS_RETRY_INTERVAL

@@ -128,7 +128,7 @@ fn check(stated: Type, kind: &DescriptorKind) -> anyhow::Result<Check> {
         Type::Int64(rules) => Check::Integer(range!(rules, int64_rules, i128)),
         Type::Uint32(rules) => Check::Integer(range!(rules, u_int32_rules, i128)),
         Type::Uint64(rules) => Check::Integer(range!(rules, u_int64_rules, i128)),
-        Type::Bool(rules) => Check::Bool(rules.r#const.context("bool rules state no const")?),
+        Type::Bool(rules) => Check::Bool(rules.r#const),
         Type::String(rules) => Check::Text(Box::new(text(rules)?)),
         Type::Bytes(rules) => Check::Bytes(Length { min: rules.min_len, max: rules.max_len }),
         Type::Enum(rules) => {

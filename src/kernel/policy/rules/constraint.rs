@@ -32,7 +32,7 @@ pub(super) enum Ignore {
 pub(super) enum Check {
     Integer(Range<i128>),
     Float { range: Range<f64>, finite: bool },
-    Bool(bool),
+    Bool(Option<bool>),
     Text(Box<TextRules>),
     Bytes(Length),
     Enum { defined: Option<Vec<i32>>, allowed: Vec<i32>, refused: Vec<i32> },
@@ -85,7 +85,7 @@ impl Check {
                     refuse("must be finite".to_owned());
                 }
             }
-            (Self::Bool(exactly), Scalar::Bool(flag)) if exactly != flag => {
+            (Self::Bool(Some(exactly)), Scalar::Bool(flag)) if exactly != flag => {
                 refuse(format!("must be {exactly}"));
             }
             (Self::Text(rules), Scalar::Text(text)) => rules.check(text, refuse),

@@ -205,6 +205,10 @@ impl Discovery {
             let (service, method) = (&refusal.service, &refusal.method);
             tracing::warn!(service, method, reason = refusal.reason, "a method is not routed");
         }
+        // The contract before is kept for a rollback, older ones are not.
+        let current = self.current.get(&contract.service);
+        self.compiled
+            .retain(|(service, hash), _| *service != contract.service || Some(&*hash) == current);
         let key = (contract.service.clone(), contract.hash.clone());
         self.compiled.insert(key, compiled.clone());
         self.offer(&contract.service, contract.hash.clone(), compiled);

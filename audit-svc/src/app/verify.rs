@@ -11,7 +11,8 @@ impl App {
     pub async fn verify(&self) -> Result<Report> {
         let mut verification = Verification::begin();
         let fault = self.first_fault(&mut verification).await?;
-        let verified_records = verification.position();
+        let before_fault = fault.as_ref().map_or(i64::MAX, |fault| fault.sequence - 1);
+        let verified_records = verification.position().min(before_fault);
         match &fault {
             Some(Fault { record_id, sequence, reason }) => tracing::error!(
                 record_id,

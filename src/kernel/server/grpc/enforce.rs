@@ -52,8 +52,10 @@ async fn governed(
     };
     let message = read.message.clone();
     let allowed = async {
-        policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
+        // Validation first, as at the edge: a malformed id makes a resource that authz cannot be
+        // asked about, and the caller is to hear what is wrong with it.
         policy.validate(&read.message)?;
+        policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
         let response = next.run(Request::from_parts(head, read.body)).await;
         if policy.server_streaming { Ok(response) } else { whole(response).await }
     };

@@ -1,0 +1,33 @@
+//! Stories of audit over a real server, on both transports where a client takes part.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test ends where a value is missing, and nobody reads its documentation"
+)]
+
+mod access;
+mod harness;
+mod input;
+mod list;
+mod record;
+mod tamper;
+
+/// Runs each story over gRPC and over gRPC-Web.
+macro_rules! on_both_transports {
+    ($($story:ident),* $(,)?) => {
+        mod grpc {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                super::$story(mainstay::kernel::settings::Transport::Grpc).await;
+            })*
+        }
+        mod grpc_web {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                super::$story(mainstay::kernel::settings::Transport::GrpcWeb).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_transports;

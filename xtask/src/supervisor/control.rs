@@ -58,8 +58,8 @@ pub(crate) fn ask(home: &Home, request: &Request) -> anyhow::Result<String> {
 
 /// Listens for requests and puts them into the inbox.
 pub(super) fn listen(home: &Home, inbox: Sender<Message>) -> anyhow::Result<()> {
-    let listener = through_folder(home, |path| UnixListener::bind(path))
-        .context("the control socket cannot be made")?;
+    let listener =
+        through_folder(home, UnixListener::bind).context("the control socket cannot be made")?;
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let inbox = inbox.clone();
@@ -86,7 +86,7 @@ fn serve(stream: &UnixStream, inbox: &Sender<Message>) -> Option<()> {
 }
 
 fn connect(home: &Home) -> std::io::Result<UnixStream> {
-    through_folder(home, |path| UnixStream::connect(path))
+    through_folder(home, UnixStream::connect)
 }
 
 /// A socket's path may have 107 bytes at most, a state folder's may be longer: it is reached through

@@ -20,7 +20,7 @@ pub(crate) struct Readable {
 /// The readable form; `None` if the line is no JSON log record.
 pub(crate) fn readable(line: &str) -> Option<Readable> {
     let record: Map<String, Value> = serde_json::from_str(line).ok()?;
-    let level = record.get("level")?.as_str()?;
+    let level = record.get("level")?.as_str()?.to_uppercase();
     // Records have their fields at the top or in an object of their own.
     let nested = record.get("fields").and_then(Value::as_object);
     let message = nested
@@ -35,13 +35,24 @@ pub(crate) fn readable(line: &str) -> Option<Readable> {
         }
     }
     let text = text.trim().to_owned();
-    Some(Readable { text, severe: level == "ERROR", minor: matches!(level, "DEBUG" | "TRACE") })
+    Some(Readable {
+        text,
+        severe: level == "ERROR",
+        minor: matches!(level.as_str(), "DEBUG" | "TRACE"),
+    })
+}
+
+/// A record of xtask's own, in the form that services have.
+pub(crate) fn record(service: &str, message: &str) -> String {
+    let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    serde_json::json!({ "time": time, "level": "info", "message": message, "service": service })
+        .to_string()
 }
 
 /// When a line was written, to sort by: RFC 3339 in UTC sorts as text. `None` if it does not say.
 pub(crate) fn timestamp(line: &str) -> Option<String> {
     let record: Map<String, Value> = serde_json::from_str(line).ok()?;
-    record.get("timestamp")?.as_str().map(str::to_owned)
+    record.get("time").or_else(|| record.get("timestamp"))?.as_str().map(str::to_owned)
 }
 
 /// `03:04:05.678` of `2026-01-02T03:04:05.678901Z`.
@@ -65,7 +76,7 @@ mod tests {
     #[test]
     fn both_forms_of_a_record_read_the_same() {
         let flat = r#"{"timestamp":"2026-01-02T03:04:05.678901Z","level":"INFO","message":"serving","target":"a","port":8081}"#;
-        let nested = r#"{"timestamp":"2026-01-02T03:04:05.678901Z","level":"INFO","fields":{"message":"serving","port":8081},"target":"a"}"#;
+        let nested = r#"{"time":"2026-01-02T03:04:05.678901Z","level":"info","fields":{"message":"serving","port":8081},"target":"a"}"#;
         let expected = Readable {
             text: "03:04:05.678 INFO  serving port=8081".into(),
             severe: false,
@@ -73,6 +84,14 @@ mod tests {
         };
         assert_eq!(readable(flat).unwrap(), expected);
         assert_eq!(readable(nested).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_record_of_our_own_reads_like_a_services() {
+        let record = record("supervisor", "draining");
+        assert!(timestamp(&record).unwrap().ends_with('Z'), "{record}");
+        let readable = readable(&record).unwrap();
+        assert!(readable.text.ends_with(" INFO  draining"), "{}", readable.text);
     }
 
     #[test]

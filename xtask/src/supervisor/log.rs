@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 
 use crate::home::Home;
+use crate::log_line;
 use crate::terminal::Screen;
 
 /// A file larger than this is set aside as `<name>.log.1`, in the place of the one before.
@@ -53,6 +54,11 @@ impl ServiceLog {
         if let Some(screen) = &self.screen {
             screen.log(self.name, line);
         }
+    }
+
+    /// Adds a line of the supervisor's own, with its time.
+    pub(crate) fn say(&self, message: &str) {
+        self.line(&log_line::record(self.name, message));
     }
 
     /// A new process begins: what the one before said explains nothing about it.

@@ -112,12 +112,12 @@ impl Supervisor {
     fn stop(&mut self) -> anyhow::Result<()> {
         self.stopping = true;
         self.state.phase = Phase::Stopping;
-        self.log.line("draining");
+        self.log.say("draining");
         let (edge, others): (Vec<usize>, Vec<usize>) =
             (0..self.slots.len()).partition(|index| self.slots[*index].service == gateway());
         self.stop_slots(&edge)?;
         self.stop_slots(&others)?;
-        self.log.line("everything has stopped");
+        self.log.say("everything has stopped");
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Supervisor {
         let mut words = Vec::new();
         for index in chosen {
             let name = self.slots[index].service.name;
-            self.log.line(&format!("{name} is restarted on request"));
+            self.log.say(&format!("{name} is restarted on request"));
             self.stop_slots(&[index])?;
             self.start_slots(&[index])?;
             if self.stopping {
@@ -201,7 +201,7 @@ impl Supervisor {
                 Some(Change::Ready(after)) => self.announce(index, after),
                 Some(Change::Killed) => {
                     let name = self.slots[index].service.name;
-                    self.log.line(&format!("{name} did not drain in time: killed"));
+                    self.log.say(&format!("{name} did not drain in time: killed"));
                 }
                 None => {}
             }
@@ -238,7 +238,7 @@ impl Supervisor {
             let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
             self.audience.tell(&Event::Ready(name, milliseconds));
         } else {
-            self.log.line(&format!("{name} is ready after {:.1} s", after.as_secs_f64()));
+            self.log.say(&format!("{name} is ready after {:.1} s", after.as_secs_f64()));
         }
     }
 
@@ -246,11 +246,11 @@ impl Supervisor {
         let slot = &self.slots[index];
         let name = slot.service.name;
         match self.state.phase {
-            Phase::Running => self.log.line(&format!(
+            Phase::Running => self.log.say(&format!(
                 "{name} {how}; it is started again in {:.1} s",
                 slot.pause().as_secs_f64()
             )),
-            _ => self.log.line(&format!("{name} {how}")),
+            _ => self.log.say(&format!("{name} {how}")),
         }
     }
 
@@ -261,7 +261,7 @@ impl Supervisor {
             return;
         }
         if let Err(error) = self.state.save(&self.plan.home) {
-            self.log.line(&format!("{error:#}"));
+            self.log.say(&format!("{error:#}"));
         }
         self.saved = Some(self.state.clone());
     }

@@ -29,6 +29,9 @@ use crate::kernel::settings::TelemetrySettings;
 /// How long the end of a process waits for spans that are still to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What is said at every start and tells nothing; `telemetry.log_filter` can ask for it.
+const QUIET: &str = "sea_orm_migration=warn";
+
 /// How long one export may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -45,7 +48,8 @@ impl Telemetry {
         version: &'static str,
         settings: &TelemetrySettings,
     ) -> anyhow::Result<Self> {
-        let filter = EnvFilter::try_new(&settings.log_filter).with_context(|| {
+        let filter = format!("{QUIET},{}", settings.log_filter);
+        let filter = EnvFilter::try_new(filter).with_context(|| {
             format!("telemetry.log_filter `{}` is no tracing filter", settings.log_filter)
         })?;
         let provider = tracer_provider(service, version, settings.otlp_endpoint.as_deref())?;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::certificates::Authority;
 use crate::rest::Rest;
+use crate::wait::eventually;
 pub use process::binary;
 
 use process::Process;
@@ -22,6 +23,16 @@ const GATEWAY: &str = "gateway";
 
 /// Identity of a person who calls services directly.
 const DEVELOPER: &str = "developer";
+
+/// For each service a path that it alone answers, so that the gateway's answer tells whether it has
+/// learned the service's routes.
+const PROBES: [(&str, &str); 5] = [
+    (authz::SERVICE, "/api/v1/roles"),
+    (audit::SERVICE, "/api/v1/audit/events"),
+    (identity::SERVICE, "/api/v1/users/me"),
+    (billing::SERVICE, "/api/v1/billing/plans"),
+    (auth::SERVICE, "/.well-known/jwks.json"),
+];
 
 /// Service and binary, in the order of start: a registration passes through those before auth.
 const SERVICES: [(&str, &str); 6] = [
@@ -62,7 +73,7 @@ pub struct Account {
 }
 
 impl Platform {
-    /// Starts all processes and waits until each is ready.
+    /// Starts all processes and waits until each is ready and the gateway routes to all of them.
     ///
     /// # Panics
     /// If a binary is not built, or a process does not become ready; its log is shown.
@@ -80,25 +91,15 @@ impl Platform {
     /// As [`Platform::start_with`], with these services alone.
     pub async fn start_services(services: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut platform = Self::prepare(variables);
-        // The gateway comes last: it is ready once it has the routes of all who are there.
-        let (last, first): (Vec<_>, Vec<_>) = SERVICES
-            .into_iter()
-            .filter(|(service, _)| services.contains(service))
-            .partition(|(service, _)| *service == GATEWAY);
-        for stage in [first, last] {
-            platform.launch_and_wait(&stage).await;
+        for (service, binary) in SERVICES.into_iter().filter(|(name, _)| services.contains(name)) {
+            let process = platform.launch(service, binary);
+            platform.processes.insert(service, process);
         }
+        for process in platform.processes.values_mut() {
+            process.ready().await;
+        }
+        platform.routed().await;
         platform
-    }
-
-    async fn launch_and_wait(&mut self, stage: &[(&'static str, &str)]) {
-        for (service, binary) in stage {
-            let process = self.launch(service, binary);
-            self.processes.insert(service, process);
-        }
-        for (service, _) in stage {
-            self.process_mut(service).ready().await;
-        }
     }
 
     /// A REST client of the gateway, with no token.
@@ -111,9 +112,14 @@ impl Platform {
         Rest::new(self.process(service).admin_address())
     }
 
-    /// Logs the administrator in.
+    /// Logs the administrator in, once authz has heard who that is.
     pub async fn admin(&self) -> Account {
-        self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await
+        let admin = self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await;
+        eventually("the administrator may administer", async || {
+            (admin.rest.get("/api/v1/roles").await.status == 200).then_some(())
+        })
+        .await;
+        admin
     }
 
     /// Registers a user and logs in.
@@ -130,7 +136,11 @@ impl Platform {
         let tokens = self.rest().post("/api/v1/auth/login", credentials).await.data();
         let token = tokens["access_token"].as_str().expect("login answers a token");
         let rest = self.rest().with_bearer(token);
-        let me = rest.get("/api/v1/users/me").await.data();
+        let me = eventually("identity has heard of the account", async || {
+            let reply = rest.get("/api/v1/users/me").await;
+            (reply.status != 404).then(|| reply.data())
+        })
+        .await;
         Account {
             id: me["id"].as_str().expect("a user has an id").to_owned(),
             email: email.to_owned(),
@@ -160,11 +170,13 @@ impl Platform {
         self.process_mut(service).exited().await.code()
     }
 
-    /// Starts a process that was killed or stopped, on the ports it had, and waits until it is ready.
+    /// Starts a process that was killed or stopped, on the ports it had, and waits until it is ready
+    /// and routed.
     pub async fn revive(&mut self, service: &str) {
         let process = self.process_mut(service);
         process.launch();
         process.ready().await;
+        self.routed().await;
     }
 
     /// Stops a process in order and starts it again.
@@ -188,6 +200,24 @@ impl Platform {
     /// The folder in which the platform keeps everything, laid out as `cargo xtask up` lays it out.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Waits until the gateway, if it runs, routes to every service that runs.
+    async fn routed(&self) {
+        if !self.runs(GATEWAY) {
+            return;
+        }
+        for (service, path) in PROBES.into_iter().filter(|(service, _)| self.runs(service)) {
+            eventually(&format!("the gateway routes to {service}"), async || {
+                let status = self.rest().get(path).await.status;
+                (![404, 503].contains(&status)).then_some(())
+            })
+            .await;
+        }
+    }
+
+    fn runs(&self, service: &str) -> bool {
+        self.processes.get(service).is_some_and(Process::runs)
     }
 
     fn prepare(variables: &[(&str, &str)]) -> Self {

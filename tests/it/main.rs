@@ -15,4 +15,5 @@ mod process;
 mod registry;
 mod server;
 mod settings;
+mod whoami;
 mod world;

@@ -67,6 +67,11 @@ impl Process {
         self.admin_address
     }
 
+    /// Whether it was started and neither killed nor stopped.
+    pub(super) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Starts the process on the ports it has.
     pub(super) fn launch(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);

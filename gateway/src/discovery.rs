@@ -206,9 +206,10 @@ impl Discovery {
             tracing::warn!(service, method, reason = refusal.reason, "a method is not routed");
         }
         // The contract before is kept for a rollback, older ones are not.
-        let current = self.current.get(&contract.service);
-        self.compiled
-            .retain(|(service, hash), _| *service != contract.service || Some(&*hash) == current);
+        let current = self.current.get(&contract.service).map(String::as_str);
+        self.compiled.retain(|(service, hash), _| {
+            *service != contract.service || Some(hash.as_str()) == current
+        });
         let key = (contract.service.clone(), contract.hash.clone());
         self.compiled.insert(key, compiled.clone());
         self.offer(&contract.service, contract.hash.clone(), compiled);

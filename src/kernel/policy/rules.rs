@@ -7,8 +7,10 @@
 mod compile;
 mod constraint;
 mod format;
+mod report;
 mod run;
 mod scalar;
+mod slot;
 
 use constraint::Constraint;
 use scalar::ScalarKind;

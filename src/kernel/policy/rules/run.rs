@@ -1,18 +1,14 @@
 //! Runs the tree over wire bytes.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::HashSet;
 
 use super::constraint::{Check, Constraint, Ignore};
+use super::report::{At, Path, Report};
 use super::scalar::Scalar;
+use super::slot::{Key, Slot, display};
 use super::{Field, Kind, MessageRules, Shape};
-use crate::kernel::error::{Error, INVALID_ARGUMENT, Result};
+use crate::kernel::error::Result;
 use crate::kernel::policy::wire::{Fields, Packed, WireValue, malformed};
-
-/// The most violations that are reported: what a person can use, and no means to make us write
-/// long replies.
-const MAX_VIOLATIONS: usize = 50;
 
 impl MessageRules {
     /// `INVALID_ARGUMENT` that names every field at fault.
@@ -197,7 +193,7 @@ impl MessageRules {
         at: At<'_>,
         report: &mut Report,
     ) -> Result<()> {
-        let mut entries = HashMap::new();
+        let mut entries = HashSet::new();
         let [key_field, value_field] = &self.messages[entry].fields[..] else { return Ok(()) };
         let Kind::Scalar(key_kind) = key_field.kind else { return Ok(()) };
         let (keys, values) = match check {
@@ -225,7 +221,7 @@ impl MessageRules {
                     self.item(value_field.kind, values, value, at, report)?;
                 }
             }
-            entries.insert(Key::of(&key), ());
+            entries.insert(Key::of(&key));
         }
         if let Some(Check::Map { pairs, .. }) = check {
             pairs.check(entries.len(), "have", "pairs", &mut |text| report.refuse(at.path, text));
@@ -262,150 +258,5 @@ impl MessageRules {
                 Ok(())
             }
         }
-    }
-}
-
-/// What a field holds: nothing, one value, or several.
-#[derive(Debug, Default)]
-struct Slot<'a> {
-    first: Option<Scalar<'a>>,
-    rest: Vec<Scalar<'a>>,
-}
-
-impl<'a> Slot<'a> {
-    fn push(&mut self, value: Scalar<'a>) {
-        match self.first {
-            None => self.first = Some(value),
-            Some(_) => self.rest.push(value),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Scalar<'a>> {
-        self.first.iter().chain(&self.rest)
-    }
-
-    fn messages(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter_map(|value| match value {
-            Scalar::Bytes(bytes) => Some(*bytes),
-            _ => None,
-        })
-    }
-
-    fn merged(&self) -> Cow<'a, [u8]> {
-        match (self.first, &self.rest[..]) {
-            (Some(Scalar::Bytes(bytes)), []) => Cow::Borrowed(bytes),
-            _ => Cow::Owned(self.messages().flatten().copied().collect()),
-        }
-    }
-}
-
-/// A value as something that can be compared for equality.
-#[derive(PartialEq, Eq, Hash)]
-enum Key<'a> {
-    Integer(i128),
-    Bits(u64),
-    Bool(bool),
-    Bytes(&'a [u8]),
-}
-
-impl<'a> Key<'a> {
-    fn of(value: &Scalar<'a>) -> Self {
-        match value {
-            Scalar::Integer(number) => Self::Integer(*number),
-            Scalar::Float(number) => Self::Bits(number.to_bits()),
-            Scalar::Bool(flag) => Self::Bool(*flag),
-            Scalar::Text(text) => Self::Bytes(text.as_bytes()),
-            Scalar::Bytes(bytes) => Self::Bytes(bytes),
-        }
-    }
-}
-
-fn display(key: &Scalar<'_>) -> String {
-    match key {
-        Scalar::Integer(number) => number.to_string(),
-        Scalar::Float(number) => number.to_string(),
-        Scalar::Bool(flag) => flag.to_string(),
-        Scalar::Text(text) => format!("{text:?}"),
-        Scalar::Bytes(bytes) => format!("{bytes:?}"),
-    }
-}
-
-/// Where in the request we are.
-#[derive(Clone, Copy)]
-struct At<'a> {
-    path: &'a Path<'a>,
-    depth: usize,
-}
-
-impl At<'_> {
-    fn field<'b>(self, path: &'b Path<'b>) -> At<'b> {
-        At { path, depth: self.depth }
-    }
-
-    fn deeper(self) -> Self {
-        Self { depth: self.depth + 1, ..self }
-    }
-}
-
-/// The way to a field, written out only when something is wrong with it.
-enum Path<'a> {
-    Root,
-    Field(&'a Path<'a>, &'a str),
-    Index(&'a Path<'a>, usize),
-    Key(&'a Path<'a>, String),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Self::Root, name) => formatter.write_str(name),
-            Self::Field(parent, name) => write!(formatter, "{parent}.{name}"),
-            Self::Index(parent, index) => write!(formatter, "{parent}[{index}]"),
-            Self::Key(parent, key) => write!(formatter, "{parent}[{key}]"),
-        }
-    }
-}
-
-/// What was found wrong.
-#[derive(Default)]
-struct Report {
-    violations: Vec<(String, String)>,
-    muted: bool,
-}
-
-impl Report {
-    /// For values that must be readable but have no rules.
-    fn muted() -> Self {
-        Self { muted: true, ..Self::default() }
-    }
-
-    fn refuse(&mut self, path: &Path<'_>, description: String) {
-        if !self.muted && self.violations.len() < MAX_VIOLATIONS {
-            self.violations.push((path.to_string(), description));
-        }
-    }
-
-    fn finish(self) -> Result<()> {
-        let message = match &self.violations[..] {
-            [] => return Ok(()),
-            [(field, description)] => format!("{field}: {description}"),
-            [(field, description), others @ ..] => {
-                format!("{field}: {description} (and {} more)", others.len())
-            }
-        };
-        let error = Error::new(INVALID_ARGUMENT, message);
-        Err(self
-            .violations
-            .into_iter()
-            .fold(error, |error, (field, description)| error.field(field, description)))
     }
 }

@@ -32,6 +32,7 @@ use crate::kernel::tls::MeshIdentity;
 
 mod balancer;
 mod budget;
+mod connector;
 mod endpoint;
 mod exchange;
 mod failure;

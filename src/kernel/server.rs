@@ -8,6 +8,7 @@
 //! for which user it speaks, whether it may, whether the request is sound, until when, and what is
 //! recorded of it. A service behind it sees only calls that its contract allows.
 
+mod activity;
 mod connection;
 mod grpc;
 mod listener;

@@ -17,10 +17,13 @@ use mainstay::kernel::registry::StaticRegistry;
 use mainstay::kernel::server::{Listener, Serving};
 use mainstay::kernel::settings::{ChannelSettings, ServerLimits, TlsMode, TlsSettings};
 use mainstay::kernel::tls::MeshIdentity;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tonic::Status;
 use tonic_web::GrpcWebLayer;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// A method that no contract governs, for servers without policies.
 pub(crate) const ECHO: &str = "/test.Echo/Say";
@@ -157,6 +160,14 @@ pub(crate) async fn call(
 ) -> Result<UnaryReply, Status> {
     let path = http::uri::PathAndQuery::from_static(path);
     channel.unary(&path, message, metadata, options).await
+}
+
+/// Traces for the whole process: spans that other tests have met untraced would stay so on one
+/// thread. Who has installed tracing before is left with it.
+pub(crate) fn install_tracing() {
+    let provider = SdkTracerProvider::builder().build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
 }
 
 /// Polls until `probe` has an answer; panics when it has none within ten seconds.

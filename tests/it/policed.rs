@@ -22,9 +22,9 @@ use mainstay::kernel::health::{Readiness, grpc_health};
 use mainstay::kernel::policy::{Authorizer, PolicyTable};
 use mainstay::kernel::proto::events::CallAudited;
 use mainstay::kernel::registry::StaticRegistry;
-use mainstay::kernel::server::{GrpcContext, Serving, grpc_app};
-use mainstay::kernel::settings::{ChannelSettings, DatabaseSettings, Transport};
-use mainstay::kernel::telemetry::Metrics;
+use mainstay::kernel::server::{GrpcContext, Listener, Serving, grpc_app};
+use mainstay::kernel::settings::{ChannelSettings, DatabaseSettings, ServerLimits, Transport};
+use mainstay::kernel::telemetry::{Metrics, propagation};
 use mainstay::kernel::token::{
     Claims, KeySource, RevocationSource, Revocations, TokenSettings, Verifier,
 };
@@ -35,8 +35,11 @@ use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
-use crate::mesh::{IDEMPOTENT, Mesh, call as call_path, failure, reply};
+use crate::mesh::{
+    IDEMPOTENT, Mesh, call as call_path, failure, free_port, install_tracing, reply,
+};
 
 const SERVICE: &str = "identity-svc";
 const GET_ME: &str = "/mainstay.identity.v1.UserService/GetMe";
@@ -47,10 +50,14 @@ const CREATE_USER: &str = "/mainstay.identity.v1.UserService/CreateUser";
 const LIST_PLANS: &str = "/mainstay.billing.v1.BillingService/ListPlans";
 const USER: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
+/// Names and values.
+type Metadata<'a> = &'a [(&'static str, &'a str)];
+
 /// A policed server whose handler tells who calls, and does what the header `x-do` says.
 struct World {
     mesh: Mesh,
     server: Serving,
+    app: axum::Router,
     metrics: Metrics,
     database: Database,
     keys: Arc<Keys>,
@@ -87,8 +94,8 @@ impl World {
         let services = handler(database.clone(), Arc::clone(&handled))
             .route_service("/grpc.health.v1.Health/{*method}", grpc_health(readiness, vec![]));
         let app = grpc_app(services, context(database.clone()));
-        let server = mesh.serve(SERVICE, app).await;
-        Self { mesh, server, metrics, database, keys, handled }
+        let server = mesh.serve(SERVICE, app.clone()).await;
+        Self { mesh, server, app, metrics, database, keys, handled }
     }
 
     fn channel(&self, peer: &str) -> MeshChannel {
@@ -102,7 +109,7 @@ impl World {
         peer: &str,
         path: &'static str,
         message: impl prost::Message,
-        metadata: &[(&'static str, &str)],
+        metadata: Metadata<'_>,
     ) -> Result<String> {
         let message = Bytes::from(message.encode_to_vec());
         let channel = self.channel(peer);
@@ -144,6 +151,7 @@ fn handler(database: Database, handled: Arc<Mutex<Vec<String>>>) -> axum::Router
                 Some("panic") => panic!("as asked"),
                 Some("fail") => failure(Status::not_found("as asked")),
                 Some("hang") => std::future::pending().await,
+                Some("trace") => reply(propagation::traceparent().as_bytes()),
                 Some("write") => {
                     database.begin().await.unwrap().commit().await.unwrap();
                     reply(b"written")
@@ -157,7 +165,7 @@ fn handler(database: Database, handled: Arc<Mutex<Vec<String>>>) -> axum::Router
         .route("/mainstay.billing.v1.BillingService/{*method}", handle)
 }
 
-fn headers(metadata: &[(&'static str, &str)]) -> HeaderMap {
+fn headers(metadata: Metadata<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in metadata {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -239,7 +247,7 @@ async fn a_user_is_who_a_trusted_peer_or_a_token_says() {
     let (bearer, expired) =
         (format!("Bearer {token}"), format!("Bearer {}", world.keys.token("u-9", -600)));
     let stated: &[(&str, &str)] = &[("x-user-id", "u-1"), ("x-user-plan", "free")];
-    let cases: [(&str, &[(&'static str, &str)], std::result::Result<&str, &str>); 11] = [
+    let cases: [(&str, Metadata<'_>, std::result::Result<&str, &str>); 11] = [
         ("gateway", stated, Ok("gateway u-1 free")),
         ("gateway", &[], Err("UNAUTHENTICATED")),
         // The gateway has looked at the token and found none that holds.
@@ -279,39 +287,41 @@ async fn a_peer_may_call_what_the_contract_says_and_nothing_else() {
         ..CreateUserRequest::default()
     };
     let get = GetUserRequest { user_id: USER.into() };
-    let as_user = |id: &'static str| vec![("x-user-id", id), ("x-user-plan", "free")];
-    let encode = |message: &dyn Fn() -> Vec<u8>| message();
-    let (create, get) = (encode(&|| create.encode_to_vec()), encode(&|| get.encode_to_vec()));
-    let cases: [(&str, &'static str, &[u8], Vec<(&'static str, &str)>, Option<&str>); 16] = [
-        ("auth-svc", CREATE_USER, &create, vec![], None),
+    let admin: Metadata<'_> = &[("x-user-id", "admin")];
+    let owner: Metadata<'_> = &[("x-user-id", USER)];
+    let other: Metadata<'_> = &[("x-user-id", "u-1")];
+    let unlucky: Metadata<'_> = &[("x-user-id", "unlucky")];
+    let (create, get) = (create.encode_to_vec(), get.encode_to_vec());
+    let cases: [(&str, &'static str, &[u8], Metadata<'_>, Option<&str>); 16] = [
+        ("auth-svc", CREATE_USER, &create, &[], None),
         // A peer that the contract names is believed about the user.
-        ("auth-svc", CREATE_USER, &create, as_user("u-1"), None),
-        ("billing-svc", CREATE_USER, &create, vec![], Some("PERMISSION_DENIED")),
-        ("gateway", CREATE_USER, &create, as_user("admin"), Some("PERMISSION_DENIED")),
-        ("gateway", LIST_PLANS, b"", vec![], None),
-        ("gateway", LIST_USERS, b"", as_user("u-1"), Some("PERMISSION_DENIED")),
-        ("gateway", LIST_USERS, b"", as_user("admin"), None),
-        ("gateway", LIST_USERS, b"", as_user("unlucky"), Some("UNAVAILABLE")),
-        ("gateway", LIST_USERS, b"", vec![], Some("UNAUTHENTICATED")),
-        ("audit-svc", LIST_USERS, b"", vec![], Some("PERMISSION_DENIED")),
-        ("audit-svc", GET_USER, &get, vec![], None),
-        ("billing-svc", GET_USER, &get, vec![], Some("PERMISSION_DENIED")),
-        ("gateway", GET_USER, &get, as_user("u-1"), Some("PERMISSION_DENIED")),
-        ("gateway", GET_USER, &get, as_user(USER), None),
+        ("auth-svc", CREATE_USER, &create, other, None),
+        ("billing-svc", CREATE_USER, &create, &[], Some("PERMISSION_DENIED")),
+        ("gateway", CREATE_USER, &create, admin, Some("PERMISSION_DENIED")),
+        ("gateway", LIST_PLANS, b"", &[], None),
+        ("gateway", LIST_USERS, b"", other, Some("PERMISSION_DENIED")),
+        ("gateway", LIST_USERS, b"", admin, None),
+        ("gateway", LIST_USERS, b"", unlucky, Some("UNAVAILABLE")),
+        ("gateway", LIST_USERS, b"", &[], Some("UNAUTHENTICATED")),
+        ("audit-svc", LIST_USERS, b"", &[], Some("PERMISSION_DENIED")),
+        ("audit-svc", GET_USER, &get, &[], None),
+        ("billing-svc", GET_USER, &get, &[], Some("PERMISSION_DENIED")),
+        ("gateway", GET_USER, &get, other, Some("PERMISSION_DENIED")),
+        ("gateway", GET_USER, &get, owner, None),
         (
             "gateway",
             "/mainstay.identity.v1.UserService/Nothing",
             b"",
-            vec![],
+            &[],
             Some("PERMISSION_DENIED"),
         ),
-        ("gateway", "/test.Echo/Say", b"", vec![], Some("PERMISSION_DENIED")),
+        ("gateway", "/test.Echo/Say", b"", &[], Some("PERMISSION_DENIED")),
     ];
     for (peer, path, message, metadata, refused) in cases {
         world.handled.lock().unwrap().clear();
         let message = Bytes::copy_from_slice(message);
         let channel = world.channel(peer);
-        let outcome = call_path(&channel, path, message, headers(&metadata), IDEMPOTENT).await;
+        let outcome = call_path(&channel, path, message, headers(metadata), IDEMPOTENT).await;
         let reason = outcome.err().map(|status| Error::from_status(&status).code().reason.clone());
         assert_eq!(reason.as_deref(), refused, "{peer} calls {path} with {metadata:?}");
         let handled = world.handled.lock().unwrap().len();
@@ -431,6 +441,16 @@ async fn audited_calls_are_recorded_whatever_their_outcome() {
 #[tokio::test]
 async fn calls_are_measured_by_method_and_outcome() {
     let world = World::new().await;
+    let caller = Metrics::new("gateway", "1.2.3");
+    let channel = world.channel("gateway").with_metrics(caller.clone());
+    let called = call_path(&channel, LIST_PLANS, Bytes::new(), HeaderMap::new(), IDEMPOTENT).await;
+    assert!(called.is_ok());
+    let page = caller.render();
+    let line = "rpc_client_call_duration_seconds_count{rpc_system_name=\"grpc\",\
+                rpc_method=\"mainstay.billing.v1.BillingService/ListPlans\",\
+                rpc_response_status_code=\"OK\"} 1";
+    assert!(page.contains(line), "{page}");
+
     world.call("gateway", GET_ME, (), &[("x-user-id", "u-1")]).await.unwrap();
     world.call("gateway", GET_ME, (), &[]).await.unwrap_err();
     world.call("gateway", GET_ME, (), &[("x-user-id", "u-1"), ("x-do", "fail")]).await.unwrap_err();
@@ -487,4 +507,36 @@ async fn the_reply_carries_the_request_id() {
         assert_eq!(got == sent, kept, "{sent} became {got}");
         assert!(!got.is_empty());
     }
+}
+
+#[tokio::test]
+async fn without_mtls_only_public_methods_pass() {
+    let world = World::new().await;
+    let plain = Listener::bind(free_port(), None, &ServerLimits::default()).await.unwrap();
+    let plain = plain.serve(world.app.clone());
+    let registry = StaticRegistry::fixed(SERVICE, [plain.local_addr()]);
+    let channel = MeshChannel::new(SERVICE, None, &registry, &ChannelSettings::default()).unwrap();
+    let metadata = || headers(&[("x-user-id", "admin")]);
+    let call = |path| call_path(&channel, path, Bytes::new(), metadata(), IDEMPOTENT);
+
+    assert_eq!(call(LIST_PLANS).await.unwrap().message, "anonymous nobody");
+    for path in [GET_ME, LIST_USERS, CREATE_USER] {
+        assert_eq!(call(path).await.unwrap_err().code(), Code::PermissionDenied, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_from_the_callers_span_into_the_handler() {
+    install_tracing();
+    let world = World::new().await;
+    let span = tracing::info_span!("caller");
+    let metadata = &[("x-user-id", "u-1"), ("x-do", "trace")];
+    let calling = async {
+        let here = propagation::traceparent();
+        (here, world.call("gateway", GET_ME, (), metadata).await.unwrap())
+    };
+    let (caller, handler) = calling.instrument(span).await;
+    let trace_id = |traceparent: &str| traceparent.split('-').nth(1).unwrap().to_owned();
+    assert_eq!(trace_id(&handler), trace_id(&caller));
+    assert_ne!(handler, caller, "the server has a span of its own");
 }

@@ -128,8 +128,8 @@ impl Attempt {
     }
 
     /// The instance could not be reached.
-    pub(super) fn unreachable(&self) {
-        self.endpoint.breaker().eject(false, &self.endpoint.id);
+    pub(super) fn unreachable(&self, cause: &str) {
+        self.endpoint.breaker().eject(false, &self.endpoint.id, cause);
     }
 
     /// The instance can be reached, but answered UNAVAILABLE, too late, or broke off.
@@ -137,7 +137,7 @@ impl Attempt {
         let mut breaker = self.endpoint.breaker();
         breaker.failures += 1;
         if breaker.failures >= FAILURES_TO_EJECT {
-            breaker.eject(true, &self.endpoint.id);
+            breaker.eject(true, &self.endpoint.id, "it failed several times in a row");
         }
     }
 }
@@ -153,7 +153,7 @@ impl Drop for Attempt {
 
 impl Breaker {
     /// Many calls fail together when an instance goes: only the first of them counts.
-    fn eject(&mut self, reachable: bool, id: &str) {
+    fn eject(&mut self, reachable: bool, instance: &str, cause: &str) {
         let now = Instant::now();
         if self.ejected_until.is_some_and(|until| until > now) {
             self.reachable &= reachable;
@@ -161,10 +161,13 @@ impl Breaker {
         }
         let wait = BASE_EJECTION.saturating_mul(1 << self.ejections.min(10)).min(MAX_EJECTION);
         let wait = wait.mul_f64(rand::random_range(0.75..1.25));
-        self.ejections += 1;
         self.reachable = reachable;
         self.ejected_until = Some(now + wait);
-        tracing::debug!(instance = id, ?wait, reachable, "instance ejected");
+        // Once for each time an instance goes: the trials that follow only confirm it.
+        if self.ejections == 0 {
+            tracing::warn!(instance, cause, "an instance is left out until it answers again");
+        }
+        self.ejections += 1;
     }
 }
 
@@ -179,7 +182,7 @@ mod tests {
     #[test]
     fn an_unreachable_instance_is_ejected_at_once_and_comes_back_by_one_trial() {
         let endpoint = endpoint();
-        endpoint.start().unreachable();
+        endpoint.start().unreachable("refused");
         let Admission::Ejected(until) = endpoint.admission(Instant::now()) else {
             panic!("not ejected")
         };
@@ -210,7 +213,7 @@ mod tests {
     fn calls_that_fail_together_eject_once() {
         let endpoint = endpoint();
         let attempts: Vec<_> = (0..64).map(|_| endpoint.start()).collect();
-        attempts.iter().for_each(Attempt::unreachable);
+        attempts.iter().for_each(|attempt| attempt.unreachable("refused"));
         assert_eq!(endpoint.breaker().ejections, 1);
     }
 }

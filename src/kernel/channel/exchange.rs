@@ -123,8 +123,8 @@ impl Exchange {
             Ok(Err(failure)) => failure,
         };
         let again = match &failure {
-            Failure::Unreachable(_) => {
-                attempt.unreachable();
+            Failure::Unreachable(cause) => {
+                attempt.unreachable(&format!("{cause:#}"));
                 number < MAX_UNSENT_ATTEMPTS && !attempt.is_last_resort()
             }
             Failure::Unsent(_) => number < MAX_UNSENT_ATTEMPTS,

@@ -85,6 +85,7 @@ impl Kernel {
         MeshChannel::new(service, identity, registry, &self.settings.channel)
             .unwrap_or_else(|error| panic!("`{service}` is no name of a service: {error:#}"))
             .with_policies_later(Arc::clone(&self.policies))
+            .with_metrics(self.metrics.clone())
     }
 }
 

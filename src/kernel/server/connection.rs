@@ -1,18 +1,12 @@
 //! The life of one connection: handshake, requests, and an end that nobody can hold up.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +17,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
+use super::activity::{Activity, InFlight, quiet, silent};
 use super::listener::State;
 use crate::kernel::settings::ServerLimits;
 use crate::kernel::tls;
@@ -141,87 +136,4 @@ fn builder(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     builder
-}
-
-/// What happens on a connection.
-#[derive(Clone, Copy, Debug, Default)]
-struct Activity {
-    in_flight: usize,
-    started: bool,
-}
-
-/// Ends when a connection has made no request at all for `patience`: it may be a client that sends
-/// its first bytes one by one, or none.
-async fn silent(activity: &watch::Sender<Activity>, patience: Duration) {
-    let mut activity = activity.subscribe();
-    let started = activity.wait_for(|activity| activity.started);
-    if tokio::time::timeout(patience, started).await.is_ok() {
-        std::future::pending().await
-    }
-}
-
-/// Ends when a connection has had no request in flight for `patience`.
-async fn quiet(activity: &watch::Sender<Activity>, patience: Duration) {
-    let mut activity = activity.subscribe();
-    loop {
-        // The sender outlives this future: neither wait can fail.
-        let _ = activity.wait_for(|activity| activity.in_flight == 0).await;
-        if tokio::time::timeout(patience, activity.changed()).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// A request, from its headers to the last byte of its reply.
-struct InFlight {
-    activity: Arc<watch::Sender<Activity>>,
-    state: Arc<State>,
-}
-
-impl InFlight {
-    fn start(activity: &Arc<watch::Sender<Activity>>, state: &Arc<State>) -> Self {
-        activity.send_modify(|activity| {
-            activity.in_flight += 1;
-            activity.started = true;
-        });
-        state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { activity: Arc::clone(activity), state: Arc::clone(state) }
-    }
-
-    fn until_sent(self, response: Response<Body>) -> Response<Guarded> {
-        response.map(|body| Guarded { body, _guard: self })
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.activity.send_modify(|activity| activity.in_flight -= 1);
-        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The body of a reply; hyper drops it when it is sent.
-struct Guarded {
-    body: Body,
-    _guard: InFlight,
-}
-
-impl http_body::Body for Guarded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

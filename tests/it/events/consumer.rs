@@ -10,9 +10,7 @@ use mainstay::kernel::error::{Error, FAILED_PRECONDITION, Result};
 use mainstay::kernel::events::{
     Consumer, DeadLetter, Envelope, EventBus as _, Received, dead_letter_topic,
 };
-use opentelemetry::trace::TracerProvider as _;
 use prost::{Message as _, Name as _};
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::world::{
     USERS, World, eventually, note, note_taker, notes, notes_when, outbox, publish, text_of,
@@ -208,10 +206,7 @@ async fn what_a_handler_publishes_carries_the_origin_of_its_event() {
 
 #[tokio::test]
 async fn a_trace_goes_on_from_writer_to_handler() {
-    let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
-    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    // For the whole binary: spans that other tests have met untraced would stay so on one thread.
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).unwrap();
+    crate::mesh::install_tracing();
     let world = World::new();
     let database = world.database("identity-svc").await;
     let _relay = world.relay(&database, world.bus());

@@ -146,6 +146,9 @@ mod tests {
 
     use super::*;
 
+    /// The parts in which a body arrives, and the message or the reason of the refusal.
+    type Case = (&'static [&'static [u8]], std::result::Result<&'static [u8], &'static str>);
+
     fn body(parts: &[&'static [u8]]) -> Body {
         let parts: Vec<_> =
             parts.iter().map(|part| Ok::<_, tonic::Status>(Bytes::from_static(part))).collect();
@@ -154,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_unary_request_is_one_message_within_the_limit() {
-        let cases: [(&[&'static [u8]], std::result::Result<&[u8], &str>); 9] = [
+        let cases: [Case; 9] = [
             (&[b"\0\0\0\0\x02hi"], Ok(b"hi")),
             (&[b"\0\0", b"\0\0\x02h", b"", b"i"], Ok(b"hi")),
             (&[b"\0\0\0\0\0"], Ok(b"")),

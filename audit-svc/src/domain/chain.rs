@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn every_field_place_and_predecessor_counts() {
         let entry = Head::genesis().extend(record());
-        let edits: [(&str, fn(&mut Entry)); 12] = [
+        type Edit = fn(&mut Entry);
+        let edits: [(&str, Edit); 12] = [
             ("id", |entry| entry.record.id.push('x')),
             ("time", |entry| entry.record.time += chrono::TimeDelta::microseconds(1)),
             ("actor", |entry| entry.record.actor.push('x')),

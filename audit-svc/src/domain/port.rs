@@ -10,7 +10,7 @@ use super::record::{Record, RecordFilter};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// An entry as it was written, or as somebody made it look.
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// A row that no code of ours has written.
     Unreadable {
         /// Id of its record, as far as it can be read.

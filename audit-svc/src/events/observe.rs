@@ -143,7 +143,7 @@ mod tests {
             time: Some(Timestamp { seconds: 1, nanos: 2_999 }),
             topic: topic.into(),
             traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
-            data: data.into(),
+            data,
             ..Envelope::default()
         }
     }

@@ -88,7 +88,7 @@ pub(super) async fn beyond_head(connection: &impl ConnectionTrait) -> Result<Opt
 
 fn stored(row: &QueryResult) -> Stored {
     match Model::from_query_result(row, "").map_err(Into::into).and_then(into_domain) {
-        Ok(entry) => Stored::Entry(entry),
+        Ok(entry) => Stored::Entry(Box::new(entry)),
         Err(error) => {
             tracing::warn!(%error, "a row of the audit trail cannot be read");
             Stored::Unreadable {

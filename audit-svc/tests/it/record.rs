@@ -66,7 +66,7 @@ async fn audited_calls_are_recorded_as_what_they_were(transport: Transport) {
     envelope.topic = "platform.calls".into();
     envelope.source = "/identity-svc".into();
     envelope.traceparent = format!("00-{trace_id}-00f067aa0ba902b7-01");
-    envelope.data = call.encode_to_vec().into();
+    envelope.data = call.encode_to_vec();
     let id = envelope.id.clone();
     audit.happen(vec![envelope]).await;
 
@@ -93,7 +93,7 @@ async fn audited_calls_are_recorded_as_what_they_were(transport: Transport) {
 async fn events_of_unknown_types_are_recorded_too(transport: Transport) {
     let audit = Audit::begin(transport).await;
     let mut envelope = parcel("service:parcel-svc", 4);
-    envelope.data = vec![0xff, 0xff, 0xff].into();
+    envelope.data = vec![0xff, 0xff, 0xff];
     audit.happen(vec![envelope]).await;
     let record = audit.recorded(&by_actor("service:parcel-svc"), 1).await.remove(0);
     assert_eq!(record.action, "acme.parcels.v1.ParcelSent");

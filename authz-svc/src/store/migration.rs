@@ -1,6 +1,7 @@
 //! The tables, built up step by step. A step that was released is never changed.
 
 use chrono::Utc;
+use mainstay::contract::authz::RoleId;
 use sea_orm::{ConnectionTrait as _, DbErr};
 use sea_orm_migration::prelude::*;
 
@@ -170,22 +171,16 @@ fn built_in_roles() -> Result<InsertStatement, DbErr> {
         Role::UpdateTime,
     ];
     let now = Utc::now().timestamp_micros();
-    let row = |id, name: &str, description: &str, permissions: &str| -> [Expr; 8] {
-        let id = uuid::Uuid::from(id);
-        let texts = [name, description, permissions].map(|text| Expr::value(text));
-        let [name, description, permissions] = texts;
-        let (built_in, version) = (Expr::value(true), Expr::value(1_i64));
-        let times = [Expr::value(now), Expr::value(now)];
-        let [create_time, update_time] = times;
+    let row = |id: RoleId, name: &str, description: &str, permissions: &str| {
         [
-            Expr::value(id),
-            name,
-            description,
-            permissions,
-            built_in,
-            version,
-            create_time,
-            update_time,
+            Expr::value(uuid::Uuid::from(id)),
+            Expr::value(name),
+            Expr::value(description),
+            Expr::value(permissions),
+            Expr::value(true),
+            Expr::value(1_i64),
+            Expr::value(now),
+            Expr::value(now),
         ]
     };
     let admin = "Administers the platform: may do everything.";

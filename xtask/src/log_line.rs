@@ -3,8 +3,19 @@
 use serde_json::{Map, Value};
 
 /// Fields that are not worth a person's look, or that stand elsewhere in the line.
-const LEFT_OUT: [&str; 9] =
-    ["timestamp", "level", "message", "target", "fields", "span", "spans", "trace_id", "span_id"];
+const LEFT_OUT: [&str; 11] = [
+    "time",
+    "timestamp",
+    "level",
+    "message",
+    "service",
+    "target",
+    "fields",
+    "span",
+    "spans",
+    "trace_id",
+    "span_id",
+];
 
 /// A line for a person.
 #[derive(Debug, PartialEq, Eq)]

@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const REPLY: &[u8] = b"\0\0\0\0\x02hi\x80\0\0\0\x21grpc-status: 0\r\ngrpc-message: yes\r\n";
+    const REPLY: &[u8] = b"\0\0\0\0\x02hi\x80\0\0\0\x23grpc-status: 0\r\ngrpc-message: yes\r\n";
 
     async fn read(parts: Vec<&'static [u8]>) -> Result<(Bytes, Option<HeaderMap>), Status> {
         let frames =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::extract::Request;
@@ -25,11 +25,8 @@ use mainstay::kernel::registry::StaticRegistry;
 use mainstay::kernel::server::{GrpcContext, Listener, Serving, grpc_app};
 use mainstay::kernel::settings::{ChannelSettings, DatabaseSettings, ServerLimits, Transport};
 use mainstay::kernel::telemetry::{Metrics, propagation};
-use mainstay::kernel::token::{
-    Claims, KeySource, RevocationSource, Revocations, TokenSettings, Verifier,
-};
+use mainstay::kernel::token::{TokenSettings, Verifier};
 use prost::Message as _;
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -40,6 +37,10 @@ use tracing::Instrument as _;
 use crate::mesh::{
     IDEMPOTENT, Mesh, call as call_path, failure, free_port, install_tracing, reply,
 };
+
+mod keys;
+
+use keys::Keys;
 
 const SERVICE: &str = "identity-svc";
 const GET_ME: &str = "/mainstay.identity.v1.UserService/GetMe";
@@ -53,6 +54,9 @@ const USER: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// Names and values.
 type Metadata<'a> = &'a [(&'static str, &'a str)];
 
+/// Peer, method, request, metadata, and the reason of the refusal if there is one.
+type Case<'a> = (&'a str, &'static str, &'a [u8], Metadata<'a>, Option<&'a str>);
+
 /// A policed server whose handler tells who calls, and does what the header `x-do` says.
 struct World {
     mesh: Mesh,
@@ -62,11 +66,13 @@ struct World {
     database: Database,
     keys: Arc<Keys>,
     handled: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn new() -> Self {
         let mesh = Mesh::new();
+        let folder = tempfile::tempdir().unwrap();
         let metrics = Metrics::new(SERVICE, "1.2.3");
         let keys = Arc::new(Keys::new());
         let settings = TokenSettings { issuer: "mainstay".into(), audience: "mainstay".into() };
@@ -81,7 +87,7 @@ impl World {
         let database = Database::open(
             SERVICE,
             &DatabaseSettings {
-                url: format!("sqlite://{}?mode=rwc", tempfile_path().display()).into(),
+                url: format!("sqlite://{}/test.db?mode=rwc", folder.path().display()).into(),
                 ..DatabaseSettings::default()
             },
         )
@@ -95,7 +101,7 @@ impl World {
             .route_service("/grpc.health.v1.Health/{*method}", grpc_health(readiness, vec![]));
         let app = grpc_app(services, context(database.clone()));
         let server = mesh.serve(SERVICE, app.clone()).await;
-        Self { mesh, server, app, metrics, database, keys, handled }
+        Self { mesh, server, app, metrics, database, keys, handled, _folder: folder }
     }
 
     fn channel(&self, peer: &str) -> MeshChannel {
@@ -125,11 +131,6 @@ impl World {
         let decode = |payload: Vec<u8>| CallAudited::decode(payload.as_slice()).unwrap();
         rows.iter().map(|row| decode(row.try_get("", "payload").unwrap())).collect()
     }
-}
-
-/// A file that lives as long as the test's process.
-fn tempfile_path() -> std::path::PathBuf {
-    tempfile::tempdir().unwrap().keep().join("test.db")
 }
 
 fn handler(database: Database, handled: Arc<Mutex<Vec<String>>>) -> axum::Router {
@@ -189,57 +190,6 @@ impl Authorizer for Allowed {
     }
 }
 
-struct Keys {
-    pair: KeyPair,
-}
-
-impl Keys {
-    fn new() -> Self {
-        Self { pair: KeyPair::generate_for(&PKCS_ED25519).unwrap() }
-    }
-
-    fn token(&self, user: &str, expires_in: i64) -> String {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let claims = Claims {
-            iss: "mainstay".into(),
-            sub: user.into(),
-            aud: "mainstay".into(),
-            exp: now.saturating_add_signed(expires_in),
-            nbf: now - 60,
-            iat: now - 60,
-            jti: "t-1".into(),
-            sid: "s-1".into(),
-            roles: Vec::new(),
-            plan: "paid".into(),
-        };
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
-        header.typ = Some("at+jwt".into());
-        header.kid = Some("k-1".into());
-        let key = jsonwebtoken::EncodingKey::from_ed_der(&self.pair.serialize_der());
-        jsonwebtoken::encode(&header, &claims, &key).unwrap()
-    }
-}
-
-#[async_trait]
-impl KeySource for Keys {
-    async fn jwks(&self) -> Result<jsonwebtoken::jwk::JwkSet> {
-        use base64::Engine as _;
-        let encoder = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let x = encoder.encode(self.pair.der_bytes());
-        let jwk = serde_json::json!({
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k-1", "x": x,
-        });
-        Ok(serde_json::from_value(serde_json::json!({ "keys": [jwk] })).unwrap())
-    }
-}
-
-#[async_trait]
-impl RevocationSource for Keys {
-    async fn revocations(&self, _: Option<SystemTime>) -> Result<Revocations> {
-        Ok(Revocations { session_ids: Vec::new(), as_of: SystemTime::now() })
-    }
-}
-
 #[tokio::test]
 async fn a_user_is_who_a_trusted_peer_or_a_token_says() {
     let world = World::new().await;
@@ -292,7 +242,7 @@ async fn a_peer_may_call_what_the_contract_says_and_nothing_else() {
     let other: Metadata<'_> = &[("x-user-id", "u-1")];
     let unlucky: Metadata<'_> = &[("x-user-id", "unlucky")];
     let (create, get) = (create.encode_to_vec(), get.encode_to_vec());
-    let cases: [(&str, &'static str, &[u8], Metadata<'_>, Option<&str>); 16] = [
+    let cases: [Case<'_>; 16] = [
         ("auth-svc", CREATE_USER, &create, &[], None),
         // A peer that the contract names is believed about the user.
         ("auth-svc", CREATE_USER, &create, other, None),

@@ -32,9 +32,11 @@ pub(super) async fn report_apply(
         return Ok(false);
     };
     subscription_update(tx, &subscription, &change).await?;
-    let mut note: provider_report::ActiveModel = Default::default();
-    note.id = Set(report.id.clone());
-    note.applied = Set(true);
+    let note = provider_report::ActiveModel {
+        id: Set(report.id.clone()),
+        applied: Set(true),
+        ..Default::default()
+    };
     note.update(tx.connection()).await?;
     Ok(true)
 }
@@ -74,10 +76,10 @@ async fn subscription_of(
     provider: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Subscription>> {
-    if let Some(id) = &report.provider_subscription {
-        if let Some(found) = subscription_by_provider(tx.connection(), id).await? {
-            return Ok(Some(found));
-        }
+    if let Some(id) = &report.provider_subscription
+        && let Some(found) = subscription_by_provider(tx.connection(), id).await?
+    {
+        return Ok(Some(found));
     }
     let Some(user) = report.user else { return Ok(None) };
     subscription_insert_absent(tx, &Subscription::free(user, provider, now)).await?;

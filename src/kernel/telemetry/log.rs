@@ -161,8 +161,8 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        let mut fields = Fields::default();
-        fields.message = "account \"a\"\nregistered".into();
+        let message = "account \"a\"\nregistered".into();
+        let mut fields = Fields { message, ..Fields::default() };
         fields.others.insert("attempt".into(), json!(2));
         fields.others.insert("level".into(), json!("forged"));
         let ids = vec![("trace_id", "4bf9".to_owned()), ("span_id", "00f0".to_owned())];

@@ -52,7 +52,9 @@ pub(super) fn rooms(tree: &Tree) -> Vec<Fault> {
 pub(super) fn proto_packages(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in tree.ending(".proto") {
-        let Some(below) = file.path.strip_prefix("proto/") else {
+        // Contracts that only a crate's tests use lie below its `tests/proto/`.
+        let of_tests = file.path.split_once("/tests/proto/").map(|(_, below)| below);
+        let Some(below) = file.path.strip_prefix("proto/").or(of_tests) else {
             faults.push(Fault::of_file(&file.path, "contracts lie below proto/"));
             continue;
         };
@@ -122,6 +124,7 @@ mod tests {
             ("proto/mainstay/auth/v1/a.proto", "package mainstay.auth.v1;\n"),
             ("proto/mainstay/auth/v1/b.proto", "package mainstay.auth.v2;\n"),
             ("gateway/c.proto", "package gateway;\n"),
+            ("gateway/tests/proto/library/v1/d.proto", "package library.v1;\n"),
         ]);
         let paths: Vec<_> = proto_packages(&tree).into_iter().map(|fault| fault.path).collect();
         assert_eq!(paths, ["gateway/c.proto", "proto/mainstay/auth/v1/b.proto"]);

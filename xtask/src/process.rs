@@ -118,9 +118,23 @@ fn stat_field(pid: i32, index: usize) -> Option<String> {
     after_name.split_whitespace().nth(index).map(str::to_owned)
 }
 
+/// Starts a process that only waits, with a variable in its environment. `/proc` shows the
+/// environment a moment after the program has begun.
+#[cfg(test)]
+pub(crate) fn waiting_with_environment(name: &str, value: &str) -> std::process::Child {
+    let mut command = std::process::Command::new("sleep");
+    let child = command.arg("60").env(name, value).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let is_shown = |pid| with_environment(name, value).iter().any(|found| found.pid == pid);
+    while !is_shown(i32::try_from(child.id()).unwrap()) {
+        assert!(Instant::now() < deadline, "/proc does not show the environment of a child");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
 
     use super::*;
 
@@ -144,8 +158,7 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_environment_and_ended() {
         let mark = format!("{}-{:?}", std::process::id(), Instant::now());
-        let mut child =
-            Command::new("sleep").arg("60").env("XTASK_TEST_MARK", &mark).spawn().unwrap();
+        let mut child = waiting_with_environment("XTASK_TEST_MARK", &mark);
         let found = with_environment("XTASK_TEST_MARK", &mark);
         assert_eq!(found.len(), 1);
         assert!(found[0].signal(Signal::KILL));

@@ -66,8 +66,6 @@ fn end(orphan: ProcessId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
@@ -113,6 +111,6 @@ mod tests {
     }
 
     fn sleep(owner: &str) -> std::process::Child {
-        Command::new("sleep").arg("60").env(OWNER_VARIABLE, owner).spawn().unwrap()
+        process::waiting_with_environment(OWNER_VARIABLE, owner)
     }
 }

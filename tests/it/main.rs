@@ -15,5 +15,6 @@ mod process;
 mod registry;
 mod server;
 mod settings;
+mod telemetry;
 mod whoami;
 mod world;

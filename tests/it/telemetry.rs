@@ -1,0 +1,202 @@
+//! What real processes tell about themselves: traces to a collector, metrics on the admin port.
+
+mod collector;
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use mainstay::contract::auth;
+use mainstay_testing::{Platform, Rest, eventually};
+
+use collector::{Collector, Exported, text};
+
+const GATEWAY: &str = "gateway";
+
+/// A public path, which the gateway answers with one call to auth that it never makes by itself.
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+/// The method of that call.
+const METHOD: &str = "mainstay.auth.v1.AuthService/GetOpenIdConfiguration";
+
+/// The trace and the span of a caller who traces.
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER_SPAN_ID: &str = "00f067aa0ba902b7";
+
+/// How many paths that nobody knows are asked for.
+const UNKNOWN_PATHS: u64 = 50;
+
+#[tokio::test]
+async fn a_request_is_one_connected_trace_at_the_collector() {
+    let collector = Collector::start().await;
+    let platform = with_collector(&collector.endpoint(), "100").await;
+    discover(&platform.rest(), true).await;
+
+    let edge = one_span(&collector, GATEWAY).await;
+    assert_eq!(hex::encode(&edge.span.parent_span_id), CALLER_SPAN_ID);
+    let served = one_span(&collector, auth::SERVICE).await;
+    assert_eq!(served.span.parent_span_id, edge.span.span_id, "{served:?} under {edge:?}");
+    assert_eq!(served.span.name, METHOD);
+    assert_eq!(text(&served.span.attributes, "rpc.method"), METHOD);
+    assert_eq!(text(&served.span.attributes, "rpc.response.status_code"), "OK");
+    for Exported { service, version, .. } in [edge, served] {
+        assert_eq!(version, env!("CARGO_PKG_VERSION"), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_sample_is_not_exported() {
+    let collector = Collector::start().await;
+    let platform = with_collector(&collector.endpoint(), "100").await;
+    discover(&platform.rest(), false).await;
+    // Spans leave in the order in which they ended: those of the second call would come last.
+    let other = TRACE_ID.replace("4b", "4c");
+    discover_within(&platform.rest(), &format!("00-{other}-{CALLER_SPAN_ID}-01")).await;
+    let other = hex::decode(other).unwrap();
+    for service in [GATEWAY, auth::SERVICE] {
+        eventually(&format!("{service} exports the sampled call"), async || {
+            (!collector.spans(&other, service).is_empty()).then_some(())
+        })
+        .await;
+        assert!(collector.spans(&hex::decode(TRACE_ID).unwrap(), service).is_empty(), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_yet_exported_is_sent_at_the_end() {
+    let collector = Collector::start().await;
+    let mut platform = with_collector(&collector.endpoint(), "600000").await;
+    discover(&platform.rest(), true).await;
+    for service in [GATEWAY, auth::SERVICE] {
+        let trace_id = hex::decode(TRACE_ID).unwrap();
+        assert!(collector.spans(&trace_id, service).is_empty(), "{service} exports only later");
+        platform.stop(service).await;
+        assert_eq!(collector.spans(&trace_id, service).len(), 1, "{service}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_costs_nothing_but_the_spans() {
+    // It takes connections, from the backlog of the system, and never says a word.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for endpoint in [closed_endpoint(), silent] {
+        let mut platform = with_collector(&endpoint, "100").await;
+        for _ in 0..20 {
+            let asked = Instant::now();
+            discover(&platform.rest(), true).await;
+            assert!(asked.elapsed() < Duration::from_secs(2), "{endpoint}: {:?}", asked.elapsed());
+        }
+        for service in [GATEWAY, auth::SERVICE] {
+            let asked = Instant::now();
+            platform.stop(service).await;
+            let elapsed = asked.elapsed();
+            assert!(elapsed < Duration::from_secs(6), "{endpoint}: {service} took {elapsed:?}");
+            let log = platform.logs(service);
+            assert!(log.contains("\"message\":\"drained\""), "{endpoint}\n{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ends_of_a_call_are_measured_under_its_method() {
+    let platform = Platform::start_services(&[auth::SERVICE, GATEWAY], &[]).await;
+    let labels = [("rpc_method", METHOD), ("rpc_response_status_code", "OK")];
+    let ends = [
+        (GATEWAY, "rpc_client_call_duration_seconds_count"),
+        (auth::SERVICE, "rpc_server_call_duration_seconds_count"),
+    ];
+    let mut before = Vec::new();
+    for (service, metric) in ends {
+        before.push(total(&metrics(&platform, service).await, metric, &labels));
+    }
+    for _ in 0..3 {
+        discover(&platform.rest(), true).await;
+    }
+    for ((service, metric), before) in ends.into_iter().zip(before) {
+        let page = metrics(&platform, service).await;
+        assert_eq!(total(&page, metric, &labels), before + 3, "{metric} of {service}\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn paths_that_nobody_knows_add_no_labels() {
+    let platform = Platform::start_services(&[GATEWAY], &[]).await;
+    platform.rest().get("/openapi.json").await.expect(200);
+    let metric = "http_server_request_duration_seconds_count";
+    let before = metrics(&platform, GATEWAY).await;
+    assert!(routes(&before).contains("/openapi.json"), "{before}");
+    for number in 0..UNKNOWN_PATHS {
+        let path = format!("/unknown-{number}/{number}?number={number}");
+        assert_eq!(platform.rest().get(&path).await.status, 404, "{path}");
+    }
+    let after = metrics(&platform, GATEWAY).await;
+    let others = [("http_route", "_OTHER"), ("http_response_status_code", "404")];
+    let counted = total(&after, metric, &others) - total(&before, metric, &others);
+    assert_eq!(counted, UNKNOWN_PATHS, "{after}");
+    let new: Vec<_> = routes(&after).difference(&routes(&before)).cloned().collect();
+    assert!(new.is_empty() || new == ["_OTHER"], "{new:?}");
+}
+
+/// Auth and the gateway, sending their spans to `endpoint` every so many milliseconds.
+async fn with_collector(endpoint: &str, every_ms: &str) -> Platform {
+    let variables =
+        [("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", endpoint), ("OTEL_BSP_SCHEDULE_DELAY", every_ms)];
+    Platform::start_services(&[auth::SERVICE, GATEWAY], &variables).await
+}
+
+async fn discover(rest: &Rest, sampled: bool) {
+    let flags = u8::from(sampled);
+    discover_within(rest, &format!("00-{TRACE_ID}-{CALLER_SPAN_ID}-{flags:02}")).await;
+}
+
+async fn discover_within(rest: &Rest, traceparent: &str) {
+    let headers = [("traceparent", traceparent)];
+    rest.send(Method::GET, DISCOVERY, &headers, Bytes::new()).await.expect(200);
+}
+
+/// The one span of the caller's trace that a service exports.
+async fn one_span(collector: &Collector, service: &str) -> Exported {
+    let trace_id = hex::decode(TRACE_ID).unwrap();
+    let mut spans = eventually(&format!("{service} exports its span"), async || {
+        let spans = collector.spans(&trace_id, service);
+        (!spans.is_empty()).then_some(spans)
+    })
+    .await;
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    spans.remove(0)
+}
+
+/// An endpoint at whose port nobody listens.
+fn closed_endpoint() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+async fn metrics(platform: &Platform, service: &str) -> String {
+    let reply = platform.admin_port(service).get("/metrics").await;
+    assert_eq!(reply.status, 200);
+    reply.text()
+}
+
+/// The sum of a counter over the lines that have these labels.
+fn total(page: &str, metric: &str, labels: &[(&str, &str)]) -> u64 {
+    page.lines()
+        .filter(|line| line.starts_with(&format!("{metric}{{")))
+        .filter(|line| {
+            labels.iter().all(|(name, value)| line.contains(&format!("{name}=\"{value}\"")))
+        })
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        .sum()
+}
+
+/// The values that the label `http_route` has.
+fn routes(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter_map(|line| line.split_once("http_route=\""))
+        .filter_map(|(_, rest)| rest.split_once('"'))
+        .map(|(route, _)| route.to_owned())
+        .collect()
+}

@@ -19,6 +19,7 @@ pub mod store;
 use std::sync::Arc;
 
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
+use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::kernel::lifecycle::{Module, Platform};
 
 use app::App;
@@ -37,6 +38,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
 
     let observer = Observer::new(mainstay::contract::pool().clone(), config.max_details_bytes)?;
     let topics = [observer.topics(), config.extra_topics.clone()].concat();
+    let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
+    let entitlements = RemoteEntitlements::new(billing);
     let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
@@ -44,7 +47,9 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .grpc(grpc::service(app.clone()))
         .consumer(events::consumed::trail(app, observer, topics))
         .authorizer(Arc::new(authorizer))
+        .entitlements(Arc::new(entitlements))
         .depends_on(authz::SERVICE)
+        .depends_on(billing::SERVICE)
         .permission("audit.events.list", "List and search the audit trail.")
         .permission("audit.events.read", "Read any record of the audit trail.")
         .permission("audit.events.verify", "Verify that the audit trail is as it was written."))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
+use mainstay::contract::billing::RemoteEntitlements;
 use mainstay::kernel::policy::Authorizer;
 use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::token::Verifier;
@@ -30,7 +31,6 @@ use rate::RateLimits;
 use crate::config::GatewaySettings;
 use crate::cursor::CursorSigner;
 use crate::discovery::reflection::Channels;
-use crate::entitlement::Entitlements;
 use crate::route::LiveTable;
 
 /// What requests are answered with.
@@ -48,7 +48,7 @@ pub(crate) struct Edge {
     /// Decides permissions.
     pub(crate) authorizer: Arc<dyn Authorizer>,
     /// Knows what users' plans include.
-    pub(crate) entitlements: Entitlements,
+    pub(crate) entitlements: RemoteEntitlements,
     /// The limits by rate class.
     pub(crate) rates: RateLimits,
     /// The limit by client address.

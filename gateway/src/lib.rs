@@ -8,7 +8,6 @@
 //! | `edge` | the way of a request through all stages |
 //! | `transcode` | HTTP and JSON to protobuf and back |
 //! | `envelope`, `error`, `cursor` | the shapes of replies |
-//! | `entitlement` | what users' plans include |
 //! | `openapi`, `docs` | the document and the explorer page |
 //! | `admin` | the routes as the admin port shows them |
 
@@ -17,7 +16,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
-use mainstay::contract::billing::{self, GrpcBillingClient};
+use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::kernel::lifecycle::{Module, Platform};
 use mainstay::kernel::token::{TokenSettings, Verifier};
 
@@ -28,7 +27,6 @@ mod cursor_key;
 mod discovery;
 mod docs;
 mod edge;
-mod entitlement;
 mod envelope;
 mod error;
 mod openapi;
@@ -44,7 +42,6 @@ use discovery::shelf::Shelf;
 use edge::own::OwnPages;
 use edge::rate::RateLimits;
 use edge::{Edge, ip_limit};
-use entitlement::Entitlements;
 use route::LiveTable;
 
 /// The gateway's name in the mesh.
@@ -72,8 +69,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
 
     let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
     let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
-    let entitlements = Entitlements::new(
-        Arc::new(billing),
+    let entitlements = RemoteEntitlements::with_times(
+        billing,
         settings.entitlements_fresh,
         settings.entitlements_kept,
     );

@@ -1,5 +1,7 @@
 //! billing: what users pay for.
 
+mod remote;
+
 use tonic::Code;
 
 use super::client::client;
@@ -8,6 +10,7 @@ use crate::kernel::error::ErrorCode;
 pub use super::id::{SubscriptionId, UserId};
 pub use super::proto::mainstay::billing::v1 as proto;
 use proto::billing_service_client::BillingServiceClient;
+pub use remote::RemoteEntitlements;
 
 /// The service's name in the mesh.
 pub const SERVICE: &str = "billing-svc";

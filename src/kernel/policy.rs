@@ -9,6 +9,7 @@
 mod authorize;
 pub mod check;
 mod compile;
+mod entitle;
 mod events;
 mod field;
 mod options;
@@ -26,6 +27,7 @@ use prost_reflect::MessageDescriptor;
 use crate::kernel::error::Result;
 
 pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY};
+pub use entitle::{Entitlements, Plan};
 pub use events::{EventCatalog, EventDeclaration};
 pub use field::{FieldPath, ResourceTemplate};
 pub use redact::{Redactor, redacted};

@@ -5,6 +5,7 @@
 //! [`Platform`] runs the whole platform as real processes and speaks REST to it.
 
 mod authz;
+mod billing;
 pub mod certificates;
 mod mesh;
 mod platform;
@@ -12,6 +13,7 @@ mod rest;
 mod wait;
 
 pub use authz::{FakeAuthz, NoSettings};
+pub use billing::FakeBilling;
 pub use mesh::TestMesh;
 pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};
 pub use rest::{Reply, Rest};

@@ -80,6 +80,7 @@ impl World {
             service: SERVICE.to_owned(),
             policies: Arc::new(PolicyTable::compile(pool()).unwrap()),
             authorizer: Some(Arc::new(Allowed)),
+            entitlements: None,
             tokens: Some(Verifier::new(settings.clone(), keys.clone(), keys.clone())),
             metrics: metrics.clone(),
             database: Some(database),

@@ -75,7 +75,7 @@ pub(crate) fn run(plan: Plan, audience: Audience) -> anyhow::Result<()> {
     outcome
 }
 
-/// As [`run`], as a process without a terminal that a detached `up` started.
+/// As [`run()`], as a process without a terminal that a detached `up` started.
 pub(crate) fn run_detached(home: &Home, args: SuperviseArgs) -> anyhow::Result<ExitCode> {
     // A session of its own: Ctrl-C and the end of the terminal it came from do not reach it.
     rustix::process::setsid()?;

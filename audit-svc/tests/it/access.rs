@@ -5,14 +5,17 @@ use mainstay::contract::audit::proto::{
     GetEventRequest, ListActivityRequest, ListEventsRequest, VerifyRequest,
 };
 use mainstay::contract::identity::UserId;
-use mainstay::kernel::error::{PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE};
+use mainstay::kernel::error::{
+    FEATURE_NOT_INCLUDED, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE,
+};
 use mainstay::kernel::settings::Transport;
-use mainstay_testing::{as_user, eventually};
+use mainstay_testing::{FakeBilling, as_user, eventually};
 
 use crate::harness::{Audit, by_actor, parcel, refused};
 
 crate::on_both_transports!(
     only_those_with_the_permission_read_the_trail,
+    activity_is_for_those_whose_plan_includes_it,
     verifications_and_denied_ones_are_recorded,
     without_authz_nobody_reads_and_recording_goes_on,
 );
@@ -26,6 +29,24 @@ async fn only_those_with_the_permission_read_the_trail(transport: Transport) {
     refused(as_user(&user, client.get_event(get())).await, &PERMISSION_DENIED);
     refused(as_user(&user, client.verify(VerifyRequest {})).await, &PERMISSION_DENIED);
     refused(client.list_activity(ListActivityRequest::default()).await, &UNAUTHENTICATED);
+}
+
+async fn activity_is_for_those_whose_plan_includes_it(transport: Transport) {
+    let audit = Audit::begin(transport).await;
+    let user = UserId::new().to_string();
+    let ask = || as_user(&user, audit.client.list_activity(ListActivityRequest::default()));
+    // Whatever the gateway said before: the service asks billing itself.
+    refused(ask().await, &UNAVAILABLE);
+    let billing = FakeBilling::new(&[("free", &[]), ("paid", &["activity.history"])]);
+    let _running = billing.start(&audit.mesh).await;
+    let denied = eventually("billing is asked", async || {
+        ask().await.err().filter(|error| !error.is(&UNAVAILABLE))
+    })
+    .await;
+    assert!(denied.is(&FEATURE_NOT_INCLUDED), "refused as {denied}");
+    assert_eq!(denied.details()["plans"], "paid");
+    billing.subscribe(&user, "paid");
+    eventually("the new plan is known", async || ask().await.ok()).await;
 }
 
 async fn verifications_and_denied_ones_are_recorded(transport: Transport) {
@@ -45,7 +66,7 @@ async fn verifications_and_denied_ones_are_recorded(transport: Transport) {
 }
 
 async fn without_authz_nobody_reads_and_recording_goes_on(transport: Transport) {
-    let mut audit = Audit::begin(transport).await;
+    let mut audit = Audit::begin(transport).await.with_paid_plans().await;
     audit.stop_authz().await;
     eventually("decisions are no longer remembered", async || {
         let request = ListEventsRequest::default();

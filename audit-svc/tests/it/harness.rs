@@ -10,7 +10,7 @@ use mainstay::kernel::events::Envelope;
 use mainstay::kernel::lifecycle::Running;
 use mainstay::kernel::settings::{ChannelSettings, Transport};
 use mainstay::kernel::{ErrorCode, Result};
-use mainstay_testing::{FakeAuthz, TestMesh, as_user, eventually};
+use mainstay_testing::{FakeAuthz, FakeBilling, TestMesh, as_user, eventually};
 use prost_types::Timestamp;
 
 /// A topic that no contract declares.
@@ -24,6 +24,7 @@ pub struct Audit {
     pub client: GrpcAuditClient,
     running: Option<Running>,
     authz: Option<Running>,
+    billing: Option<Running>,
 }
 
 impl Audit {
@@ -36,7 +37,14 @@ impl Audit {
         let running = mesh.start(SERVICE, config(), audit_svc::module).await;
         let settings = ChannelSettings { transport, ..ChannelSettings::default() };
         let client = GrpcAuditClient::new(mesh.channel_with("gateway", SERVICE, &settings));
-        let audit = Self { mesh, auditor, client, running: Some(running), authz: Some(authz) };
+        let audit = Self {
+            mesh,
+            auditor,
+            client,
+            running: Some(running),
+            authz: Some(authz),
+            billing: None,
+        };
         for service in ["authz-svc", "audit-svc"] {
             let declared = ListEventsRequest {
                 resource: format!("services/{service}"),
@@ -75,6 +83,13 @@ impl Audit {
     /// Verifies the trail for the auditor.
     pub async fn verify(&self) -> VerifyResponse {
         self.as_auditor(self.client.verify(VerifyRequest {})).await.unwrap()
+    }
+
+    /// Starts a stand-in for billing with every user on the plan `paid`.
+    pub async fn with_paid_plans(mut self) -> Self {
+        let billing = FakeBilling::new(&[("paid", &["activity.history"])]);
+        self.billing = Some(billing.start(&self.mesh).await);
+        self
     }
 
     /// Ends the process and waits until it has.

@@ -13,7 +13,7 @@ use crate::harness::Audit;
 crate::on_both_transports!(malformed_requests_are_refused_by_field);
 
 async fn malformed_requests_are_refused_by_field(transport: Transport) {
-    let audit = Audit::begin(transport).await;
+    let audit = Audit::begin(transport).await.with_paid_plans().await;
     let all = ListEventsRequest::default;
     let at = |seconds, nanos| Some(Timestamp { seconds, nanos });
     let long = "x".repeat(300);

@@ -90,7 +90,7 @@ async fn one_record_is_found_by_its_id(transport: Transport) {
 }
 
 async fn users_see_what_they_did_themselves(transport: Transport) {
-    let audit = Audit::begin(transport).await;
+    let audit = Audit::begin(transport).await.with_paid_plans().await;
     let (me, other) = (UserId::new().to_string(), UserId::new().to_string());
     let (my_actor, other_actor) = (format!("user:{me}"), format!("user:{other}"));
     let mine = (0..3).map(|number| parcel(&my_actor, number));

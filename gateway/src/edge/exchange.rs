@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
-use mainstay::kernel::error::{Error, FEATURE_NOT_INCLUDED, NOT_FOUND, Result, UNAUTHENTICATED};
-use mainstay::kernel::policy::Access;
+use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNAUTHENTICATED};
+use mainstay::kernel::policy::{Access, Entitlements as _};
 use prost::Message as _;
 
 use super::client_ip::ClientIp;
@@ -134,25 +134,21 @@ impl Exchange {
             .map_err(|error| error::for_caller(error, &route.binding))
     }
 
-    /// Checks that the caller's plan includes the feature that the method needs.
+    /// Checks that the caller's plan includes the feature that the method needs, by the same code as
+    /// the service will. The plan that billing names is the one that the service hears of.
     pub(crate) async fn entitlement(&mut self) -> Result<()> {
-        let Some(feature) = self.target.route.policy.feature.clone() else { return Ok(()) };
-        let user = self.call.require_user()?.clone();
         let edge = Arc::clone(&self.edge);
-        let entitlements = &edge.entitlements;
-        let known = call::scope(Arc::clone(&self.call), entitlements.of(&user.id)).await?;
-        self.change_call(|call| {
-            call.user = Some(User { plan: known.plan.clone(), ..user });
-        });
-        if known.features.contains(&feature) {
+        let policy = &self.target.route.policy;
+        if policy.feature.is_none() {
             return Ok(());
         }
-        let plans = call::scope(Arc::clone(&self.call), entitlements.plans_with(&feature)).await;
-        let message = format!("the plan {} does not include {feature}", known.plan);
-        Err(Error::new(FEATURE_NOT_INCLUDED, message)
-            .detail("feature", feature)
-            .detail("plan", &known.plan)
-            .detail("plans", plans.join(", ")))
+        let user = self.call.require_user()?.clone();
+        let plan = edge.entitlements.plan_of(&user.id);
+        let plan = call::scope(Arc::clone(&self.call), plan).await?.id.clone();
+        let decision = policy.entitle(&self.call, Some(&edge.entitlements));
+        call::scope(Arc::clone(&self.call), decision).await?;
+        self.change_call(|call| call.user = Some(User { plan, ..user }));
+        Ok(())
     }
 
     /// Checks the permission, by the same code as the service will.

@@ -99,7 +99,7 @@ async fn a_feature_is_for_the_plans_that_include_it() {
     assert_eq!(details["feature"], "library.recommendations");
     assert_eq!((&details["plan"], &details["plans"]), (&json!("free"), &json!("ai")));
 
-    world.billing.plans.lock().unwrap().insert(USER.to_owned(), "ai".to_owned());
+    world.billing.subscribe(USER, "ai");
     within(Duration::from_secs(2), "the new plan counts", async || {
         (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
     })
@@ -111,7 +111,7 @@ async fn a_feature_is_for_the_plans_that_include_it() {
 #[tokio::test]
 async fn the_last_known_plan_holds_while_billing_is_away() {
     let mut world = World::new().await;
-    world.billing.plans.lock().unwrap().insert(USER.to_owned(), "ai".to_owned());
+    world.billing.subscribe(USER, "ai");
     let rest = world.as_user(USER);
     rest.get("/api/v1/recommendations").await.expect(200);
     world.billing_svc.take().unwrap().drain().await;

@@ -1,6 +1,5 @@
-//! Stand-ins for auth and billing, and a signer of tokens.
+//! A stand-in for auth, and a signer of tokens.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mainstay::contract::auth::proto as auth;
-use mainstay::contract::billing::proto as billing;
 use mainstay::contract::identity::proto::User;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
 use serde_json::{Value as Json, json};
@@ -107,51 +105,5 @@ impl auth::auth_service_server::AuthService for FakeAuth {
         list_sessions(auth::ListSessionsRequest) -> auth::ListSessionsResponse;
         revoke_session(auth::RevokeSessionRequest) -> auth::RevokeSessionResponse;
         get_open_id_configuration(auth::GetOpenIdConfigurationRequest) -> auth::OpenIdConfiguration;
-    }
-}
-
-/// Plans of users, by id; `free` when not said. `ai` includes the library's recommendations.
-#[derive(Clone, Default)]
-pub(crate) struct FakeBilling {
-    pub(crate) plans: Arc<Mutex<HashMap<String, String>>>,
-}
-
-fn features(plan: &str) -> Vec<String> {
-    if plan == "ai" { vec!["library.recommendations".to_owned()] } else { Vec::new() }
-}
-
-#[tonic::async_trait]
-impl billing::billing_service_server::BillingService for FakeBilling {
-    async fn get_user_entitlements(
-        &self,
-        request: Request<billing::GetUserEntitlementsRequest>,
-    ) -> Result<Response<billing::Entitlements>, Status> {
-        let user_id = request.into_inner().user_id;
-        let plan = self.plans.lock().unwrap().get(&user_id).cloned();
-        let plan = plan.unwrap_or_else(|| "free".to_owned());
-        let features = features(&plan);
-        Ok(Response::new(billing::Entitlements { user_id, plan, features }))
-    }
-
-    async fn list_plans(
-        &self,
-        _: Request<billing::ListPlansRequest>,
-    ) -> Result<Response<billing::ListPlansResponse>, Status> {
-        let plans = ["free", "ai"].map(|id| billing::Plan {
-            id: id.into(),
-            features: features(id),
-            ..billing::Plan::default()
-        });
-        let plans = plans.into();
-        Ok(Response::new(billing::ListPlansResponse { plans, ..Default::default() }))
-    }
-
-    all_others_unimplemented! {
-        get_subscription(billing::GetSubscriptionRequest) -> billing::Subscription;
-        create_subscription(billing::CreateSubscriptionRequest) -> billing::Subscription;
-        update_subscription(billing::UpdateSubscriptionRequest) -> billing::Subscription;
-        cancel_subscription(billing::CancelSubscriptionRequest) -> billing::Subscription;
-        get_entitlements(billing::GetEntitlementsRequest) -> billing::Entitlements;
-        receive_webhook(billing::ReceiveWebhookRequest) -> billing::ReceiveWebhookResponse;
     }
 }

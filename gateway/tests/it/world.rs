@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex};
 use gateway::GatewaySettings;
 use mainstay::contract::auth::proto::auth_service_server::AuthServiceServer;
 use mainstay::contract::authz::{GrpcAuthzClient, RemoteAuthorizer};
-use mainstay::contract::billing::proto::billing_service_server::BillingServiceServer;
-use mainstay::contract::{self, auth, billing};
+use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
+use mainstay::contract::{self, auth};
 use mainstay::kernel::lifecycle::{Module, Running};
-use mainstay_testing::{FakeAuthz, NoSettings, Rest, TestMesh, eventually};
+use mainstay_testing::{FakeAuthz, FakeBilling, NoSettings, Rest, TestMesh, eventually};
 
-use crate::fakes::{FakeAuth, FakeBilling};
+use crate::fakes::FakeAuth;
 use crate::library::{Arrived, Dynamic, Library, Named, descriptors, librarian};
 
 pub(crate) const USER: &str = "01900000-0000-7000-8000-000000000001";
 pub(crate) const OTHER: &str = "01900000-0000-7000-8000-000000000002";
+
+/// Plans and what they include; users are on the first.
+const CATALOGUE: [(&str, &[&str]); 2] = [("free", &[]), ("ai", &["library.recommendations"])];
 
 /// Everything that a story needs. Services end when it is dropped.
 pub(crate) struct World {
@@ -37,7 +40,7 @@ impl World {
 
     pub(crate) async fn with(settings: GatewaySettings) -> Self {
         let mesh = TestMesh::new();
-        let (auth, billing) = (FakeAuth::new(), FakeBilling::default());
+        let (auth, billing) = (FakeAuth::new(), FakeBilling::new(&CATALOGUE));
         let calls = Arc::default();
         let library = Some(start_library(&mesh, &calls).await);
         let fake = auth.clone();
@@ -46,7 +49,7 @@ impl World {
                 Ok(Module::new(contract::DESCRIPTORS).grpc(AuthServiceServer::new(fake)))
             })
             .await;
-        let billing_svc = Some(start_billing(&mesh, &billing).await);
+        let billing_svc = Some(billing.start(&mesh).await);
         let authz = FakeAuthz::start(&mesh, |subject, permission, resource| {
             subject == format!("user:{USER}")
                 && permission == "library.books.create"
@@ -94,20 +97,15 @@ impl World {
 pub(crate) async fn start_library(mesh: &TestMesh, calls: &Arc<Mutex<Vec<Arrived>>>) -> Running {
     let channel = mesh.channel("library-svc", contract::authz::SERVICE);
     let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel)));
+    let channel = mesh.channel("library-svc", billing::SERVICE);
+    let entitlements = Arc::new(RemoteEntitlements::new(GrpcBillingClient::new(channel)));
     let library = dynamic::<Library>("library/v1/library.proto", calls);
     mesh.start("library-svc", NoSettings {}, async move |_| {
         Ok(Module::new(descriptors("library/v1/library.proto"))
             .grpc(library)
             .permission("library.books.create", "Add books.")
-            .authorizer(authorizer))
-    })
-    .await
-}
-
-pub(crate) async fn start_billing(mesh: &TestMesh, billing: &FakeBilling) -> Running {
-    let fake = billing.clone();
-    mesh.start(billing::SERVICE, NoSettings {}, async move |_| {
-        Ok(Module::new(contract::DESCRIPTORS).grpc(BillingServiceServer::new(fake)))
+            .authorizer(authorizer)
+            .entitlements(entitlements))
     })
     .await
 }

@@ -13,7 +13,7 @@ use tonic::server::NamedService;
 
 use crate::kernel::events::Consumer;
 use crate::kernel::jobs::Job;
-use crate::kernel::policy::Authorizer;
+use crate::kernel::policy::{Authorizer, Entitlements};
 use crate::kernel::token::Verifier;
 
 /// What a service offers, consumes and needs. The kernel validates it, then drives the process.
@@ -31,6 +31,7 @@ pub struct Module {
     pub(super) jobs: Vec<Job>,
     pub(super) on_start: Vec<BoxFuture<'static, anyhow::Result<()>>>,
     pub(super) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(super) entitlements: Option<Arc<dyn Entitlements>>,
     pub(super) verifier: Option<Arc<Verifier>>,
 }
 
@@ -58,6 +59,7 @@ impl Module {
             jobs: Vec::new(),
             on_start: Vec::new(),
             authorizer: None,
+            entitlements: None,
             verifier: None,
         }
     }
@@ -150,6 +152,12 @@ impl Module {
     /// Decides on permissions. Needed if any method states one.
     pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Knows what users' plans include. Needed if any method states a feature.
+    pub fn entitlements(mut self, entitlements: Arc<dyn Entitlements>) -> Self {
+        self.entitlements = Some(entitlements);
         self
     }
 

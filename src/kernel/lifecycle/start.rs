@@ -225,6 +225,7 @@ fn app(
             service: kernel.name.to_owned(),
             policies: Arc::clone(policies),
             authorizer: module.authorizer,
+            entitlements: module.entitlements,
             tokens: module.verifier,
             metrics: kernel.metrics.clone(),
             database: kernel.used_database().cloned(),

@@ -30,6 +30,7 @@ impl Module {
         self.check_services(&pool)?;
         self.check_dependencies(name, &pool)?;
         self.check_permissions(&policies)?;
+        self.check_features(&policies)?;
         self.check_names()?;
         let audited = self.own_methods(&policies).any(|method| method.audit != Audit::None);
         Ok(Contracts { pool, policies: Arc::new(policies), audited })
@@ -95,6 +96,17 @@ impl Module {
             );
         }
         Ok(())
+    }
+
+    fn check_features(&self, policies: &PolicyTable) -> anyhow::Result<()> {
+        let needy = self.own_methods(policies).find(|method| method.feature.is_some());
+        match needy {
+            Some(method) if self.entitlements.is_none() => bail!(
+                "{} needs a feature and nobody knows the plans: add Module::entitlements(…)",
+                method.full_name
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Permissions that the module's own methods state, each with one such method.

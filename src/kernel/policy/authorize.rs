@@ -116,11 +116,14 @@ impl MethodPolicy {
 /// anyone outside the mesh, so that no user means no credentials.
 fn subject(call: &Call) -> Result<String> {
     match &call.user {
-        None if call.peer != GATEWAY && is_member(&call.peer) => {
-            Ok(format!("service:{}", call.peer))
-        }
+        None if is_service(&call.peer) => Ok(format!("service:{}", call.peer)),
         _ => call.require_user().map(|user| format!("user:{}", user.id)),
     }
+}
+
+/// Whether a peer is a member of the mesh that may call for itself, which the gateway never does.
+pub(super) fn is_service(peer: &str) -> bool {
+    peer != GATEWAY && is_member(peer)
 }
 
 /// Whether a peer has the form of a mesh identity, which addresses have not.

@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 
 use crate::kernel::database::Database;
 use crate::kernel::error::{Error, UNIMPLEMENTED};
-use crate::kernel::policy::{Authorizer, PolicyTable};
+use crate::kernel::policy::{Authorizer, Entitlements, PolicyTable};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::token::Verifier;
 
@@ -30,6 +30,8 @@ pub struct GrpcContext {
     pub policies: Arc<PolicyTable>,
     /// Decides permissions; needed if any method states one.
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Knows what users' plans include; needed if any method states a feature.
+    pub entitlements: Option<Arc<dyn Entitlements>>,
     /// Verifies the access tokens with which members of the mesh speak for a user.
     pub tokens: Option<Arc<Verifier>>,
     /// Measures calls.
@@ -51,7 +53,7 @@ pub fn grpc_app(services: Router, context: GrpcContext) -> Router {
         .layer(from_fn(observe::guard_panics))
         // Who calls, and for which user: default deny.
         .layer(from_fn_with_state(Arc::clone(&context), caller::identify))
-        // Size, permission, validation, deadline, audit; then the service, with the call in scope.
+        // Size, validation, entitlement, permission, deadline, audit; then the service, with the call in scope.
         .layer(from_fn_with_state(context, enforce::enforce))
         // Once more, so that a handler that panics leaves its audit record.
         .layer(from_fn(observe::guard_panics));

@@ -55,6 +55,7 @@ async fn governed(
         // Validation first, as at the edge: a malformed id makes a resource that authz cannot be
         // asked about, and the caller is to hear what is wrong with it.
         policy.validate(&read.message)?;
+        policy.entitle(call, context.entitlements.as_deref()).await?;
         policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
         let response = next.run(Request::from_parts(head, read.body)).await;
         if policy.server_streaming { Ok(response) } else { whole(response).await }

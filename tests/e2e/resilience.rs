@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::Method;
@@ -10,6 +9,13 @@ use mainstay_testing::{Platform, eventually};
 use serde_json::json;
 
 use crate::people::{PASSWORD, Person};
+
+/// Limits that no story of many calls reaches.
+const UNLIMITED: [(&str, &str); 3] = [
+    ("MAINSTAY_GATEWAY__RATES__READ__DEFAULT", "1000000/1m"),
+    ("MAINSTAY_GATEWAY__IP_RATE", "1000000/1m"),
+    ("MAINSTAY_GATEWAY__IP_BURST", "1000000"),
+];
 
 /// Every process of the platform.
 const SERVICES: [&str; 6] =
@@ -109,27 +115,26 @@ async fn registration_completes_though_the_others_were_down() {
 
 #[tokio::test]
 async fn draining_a_service_loses_no_call() {
-    let mut platform = Platform::start().await;
+    let mut platform = Platform::start_with(&UNLIMITED).await;
     let ada = Arc::new(Person::register(&platform, "ada").await);
     let stop = Arc::new(AtomicBool::new(false));
-    let (good, bad) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let answered = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let (ada, stop) = (Arc::clone(&ada), Arc::clone(&stop));
-            let (good, bad) = (Arc::clone(&good), Arc::clone(&bad));
+            let answered = Arc::clone(&answered);
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     // Every call made before the service left must be answered; those made while
                     // nobody is there are told so, with a time to come back.
                     let reply = ada.rest.get("/api/v1/users/me").await;
                     let told = reply.status == 503 && reply.headers.contains_key("retry-after");
-                    let count = if reply.status == 200 || told { &good } else { &bad };
-                    count.fetch_add(1, Ordering::SeqCst);
+                    assert!(reply.status == 200 || told, "{reply:?}");
+                    answered.fetch_add(usize::from(reply.status == 200), Ordering::SeqCst);
                 }
             })
         })
         .collect();
-    let begun = Instant::now();
     for _ in 0..2 {
         platform.stop("identity-svc").await;
         platform.revive("identity-svc").await;
@@ -138,13 +143,12 @@ async fn draining_a_service_loses_no_call() {
     for caller in callers {
         caller.await.unwrap();
     }
-    let (good, bad) = (good.load(Ordering::SeqCst), bad.load(Ordering::SeqCst));
-    assert!(good > 0 && bad == 0, "{good} good, {bad} bad in {:?}", begun.elapsed());
+    assert!(answered.load(Ordering::SeqCst) > 0);
 }
 
 #[tokio::test]
 async fn draining_the_gateway_loses_no_call() {
-    let mut platform = Platform::start().await;
+    let mut platform = Platform::start_with(&UNLIMITED).await;
     let ada = Arc::new(Person::register(&platform, "ada").await);
     let answered = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..4)

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mainstay::contract::audit::{self, AuditClient as _, GrpcAuditClient, proto};
 use mainstay::contract::{self, identity};
 use mainstay::kernel::lifecycle::{self, Drained, Module, Platform, Running};
-use mainstay::kernel::policy::Authorizer;
+use mainstay::kernel::policy::{Authorizer, Entitlements, Plan};
 use mainstay::kernel::proto::events::ServiceDeclared;
 use mainstay::kernel::registry::Registry as _;
 use mainstay_testing::{NoSettings, Rest, TestMesh, as_user, eventually};
@@ -72,7 +72,19 @@ impl AuditService for SlowTrail {
     }
 }
 
+/// Allows everything, on a plan that includes nothing.
 struct AllowAll;
+
+#[async_trait]
+impl Entitlements for AllowAll {
+    async fn plan_of(&self, _: &str) -> mainstay::kernel::Result<Arc<Plan>> {
+        Ok(Arc::new(Plan { id: "free".into(), features: Vec::new() }))
+    }
+
+    async fn plans_with(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+}
 
 #[async_trait]
 impl Authorizer for AllowAll {
@@ -89,6 +101,7 @@ fn sound_module(trail: SlowTrail) -> Module {
         .permission("audit.events.read", "Read one record.")
         .permission("audit.events.verify", "Verify the chain.")
         .authorizer(Arc::new(AllowAll))
+        .entitlements(Arc::new(AllowAll))
 }
 
 async fn start(mesh: &TestMesh, trail: &SlowTrail) -> Running {

@@ -76,8 +76,22 @@ fn settings_text(service: &Service) -> String {
          [telemetry]\n\
          log_filter = \"info\"\n\
          \n\
-         [{section}]\n"
+         [{section}]\n\
+         {}",
+        development_settings(section)
     )
+}
+
+/// What development wants otherwise than production: a developer and their tests log in often.
+fn development_settings(section: &str) -> &'static str {
+    match section {
+        "gateway" => {
+            "\n# Logins and registrations of one address; 60/1m when this is not set.\n\
+             [gateway.rates.auth]\n\
+             default = \"600/1m\"\n"
+        }
+        _ => "",
+    }
 }
 
 /// No service runs while the folder is laid, so an entry in the registry is of one that was killed.

@@ -12,6 +12,7 @@ mod mesh;
 mod policed;
 mod policy;
 mod process;
+mod public_routes;
 mod registry;
 mod server;
 mod settings;

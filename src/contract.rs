@@ -11,6 +11,7 @@ pub mod authz;
 pub mod billing;
 mod client;
 pub mod codes;
+pub mod email;
 pub mod id;
 pub mod identity;
 pub mod proto;

@@ -3,7 +3,6 @@
 
 pub mod access_token;
 pub mod account;
-pub mod email;
 pub mod error;
 pub mod event;
 pub mod password;
@@ -15,10 +14,10 @@ pub mod throttle;
 
 pub use access_token::AccessClaims;
 pub use account::{ADMIN_ROLE, Account, FREE_PLAN, Grants, MEMBER_ROLE, Plan};
-pub use email::Email;
 pub use error::AuthError;
 pub use event::{AuthEvent, EndReason};
 pub use mainstay::contract::auth::{SessionId, UserId};
+pub use mainstay::contract::email::Email;
 pub use password::{Password, PasswordHash, PasswordParameters};
 pub use port::{AccountStore, KeyStore, Rotation, SessionStore, UserDirectory};
 pub use refresh_token::{RefreshToken, TokenDigest};

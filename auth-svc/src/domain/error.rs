@@ -1,5 +1,6 @@
 //! What can go wrong in auth.
 
+use mainstay::contract::email::NotAnEmail;
 use std::time::Duration;
 
 use super::SessionId;
@@ -53,5 +54,11 @@ impl AuthError {
     /// Something failed that the caller has no part in.
     pub fn failed(cause: impl Into<anyhow::Error>) -> Self {
         Self::Failed(cause.into())
+    }
+}
+
+impl From<NotAnEmail> for AuthError {
+    fn from(_: NotAnEmail) -> Self {
+        Self::field("email", "must be an e-mail address")
     }
 }

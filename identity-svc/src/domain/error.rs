@@ -1,6 +1,7 @@
 //! What can go wrong with a user.
 
 use super::UserId;
+use mainstay::contract::email::NotAnEmail;
 
 /// A use case that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -37,5 +38,11 @@ impl UserError {
     /// A field is not acceptable.
     pub fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Field { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl From<NotAnEmail> for UserError {
+    fn from(fault: NotAnEmail) -> Self {
+        Self::field("email", fault.to_string())
     }
 }

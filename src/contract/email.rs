@@ -1,6 +1,9 @@
-//! E-mail addresses.
+//! E-mail addresses: auth decides that one is unique and identity repeats it, so both compare alike.
 
-use super::AuthError;
+/// The text is no e-mail address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an e-mail address")]
+pub struct NotAnEmail;
 
 /// An e-mail address: shown as it was typed, unique without regard to case and space around it.
 ///
@@ -12,14 +15,14 @@ pub struct Email {
 }
 
 impl Email {
-    /// Reads an address.
-    pub fn parse(text: &str) -> Result<Self, AuthError> {
+    /// Reads an address; space around it is dropped.
+    pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
         let typed = text.trim();
         let sound = typed.rsplit_once('@').is_some_and(|(name, host)| {
             !name.is_empty() && !host.is_empty() && !typed.contains(char::is_whitespace)
         });
         if !sound {
-            return Err(AuthError::field("email", "must be an e-mail address"));
+            return Err(NotAnEmail);
         }
         Ok(Self { typed: typed.to_owned() })
     }
@@ -29,12 +32,12 @@ impl Email {
         &self.typed
     }
 
-    /// What is unique among the accounts that are not closed.
+    /// What is compared, and unique among those who are not deleted.
     pub fn key(&self) -> String {
         Self::key_of(&self.typed)
     }
 
-    /// The key of an address that may be none: what a login looks for.
+    /// The key of a text that may be no address: what a login or a search looks for.
     pub fn key_of(text: &str) -> String {
         text.trim().to_lowercase()
     }

@@ -94,9 +94,11 @@ impl Running {
         cut_off
     }
 
-    /// No new callers: unready for those who probe, gone for those who watch the registry.
+    /// No new callers: unready for those who probe, gone for those who watch the registry, and
+    /// those who keep a connection over HTTP/1.1 are let go.
     async fn leave(&self) {
         self.kernel.readiness.drain();
+        self.server.leave();
         if let Err(error) = self.registration.deregister().await {
             tracing::warn!(%error, "not deregistered, the entry will expire");
         }

@@ -31,6 +31,14 @@ pub(super) async fn silent(activity: &watch::Sender<Activity>, patience: Duratio
     }
 }
 
+/// Ends when a connection has made its first request, or none for `patience`.
+pub(super) async fn begun(activity: &watch::Sender<Activity>, patience: Duration) {
+    let mut activity = activity.subscribe();
+    let started = activity.wait_for(|activity| activity.started);
+    // Whichever came first: the connection has had its chance.
+    let _ = tokio::time::timeout(patience, started).await;
+}
+
 /// Ends when a connection has had no request in flight for `patience`.
 pub(super) async fn quiet(activity: &watch::Sender<Activity>, patience: Duration) {
     let mut activity = activity.subscribe();

@@ -1,12 +1,14 @@
 //! The life of one connection: handshake, requests, and an end that nobody can hold up.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +19,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
-use super::activity::{Activity, InFlight, quiet, silent};
+use super::activity::{Activity, InFlight, begun, quiet, silent};
 use super::listener::State;
 use crate::kernel::settings::ServerLimits;
 use crate::kernel::tls;
@@ -25,6 +27,9 @@ use crate::kernel::tls;
 /// How long a draining connection may stay without a request before it is dropped. Long enough for
 /// the last bytes of a reply and for the client to see the GOAWAY.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection that was opened just before the drain may take to send its first request:
+/// the client could not know.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 /// A connection without a request for so long is told to go.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A silent HTTP/2 client is asked for a sign of life this often.
@@ -100,8 +105,15 @@ where
         let guard = InFlight::start(&activity, &acceptance.state);
         request.extensions_mut().insert(ConnectInfo(peer.address));
         request.extensions_mut().insert(peer.clone());
+        let last = (request.version() < Version::HTTP_2).then(|| acceptance.state.leaving.clone());
         let reply = app.clone().call(request);
-        async move { reply.await.map(|response| guard.until_sent(response)) }
+        async move {
+            let mut response = reply.await?;
+            if last.is_some_and(|leaving| leaving.is_cancelled()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(guard.until_sent(response))
+        }
     });
     let builder = builder(&acceptance.limits);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
@@ -110,7 +122,10 @@ where
         _ = connection.as_mut() => return,
         () = silent(&activity, acceptance.limits.header_read_timeout) => return,
         () = quiet(&activity, IDLE_TIMEOUT) => {}
-        () = acceptance.state.draining.cancelled() => {}
+        () = async {
+            acceptance.state.draining.cancelled().await;
+            begun(&activity, FIRST_REQUEST_GRACE).await;
+        } => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,9 @@ use crate::kernel::settings::ServerLimits;
 
 /// The pause after the process has run out of file descriptors or memory for a connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The most connections that can wait for a listener that closes, so that a flood cannot hold it up.
+const MOST_WAITING: usize = 1024;
 
 /// A bound address that does not serve yet; clients that connect wait.
 pub struct Listener {
@@ -35,6 +38,8 @@ pub struct Serving {
 
 /// What the accept loop and its connections share.
 pub(super) struct State {
+    /// Cancelled: the end is near, let HTTP/1.1 clients go with their next reply.
+    pub(super) leaving: CancellationToken,
     /// Cancelled: no new connections, finish the old ones.
     pub(super) draining: CancellationToken,
     /// Cancelled: end now.
@@ -70,6 +75,7 @@ impl Listener {
     /// [`Peer`]: super::Peer
     pub fn serve(self, app: Router) -> Serving {
         let state = Arc::new(State {
+            leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             aborted: CancellationToken::new(),
             in_flight: AtomicUsize::new(0),
@@ -98,11 +104,19 @@ impl Serving {
         self.state.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Says that the end is near: replies over HTTP/1.1 carry `Connection: close` from now on. A
+    /// client that keeps its connection busy thus leaves in good time, instead of sending a request
+    /// into a connection that [`drain`](Self::drain) is about to close.
+    pub fn leave(&self) {
+        self.state.leaving.cancel();
+    }
+
     /// Ends in order: no new connections, `GOAWAY` and `Connection: close` on the old ones, then
     /// waits for the requests in flight, to the last byte of their replies. Connections on which
     /// nothing happens are dropped after a short grace. What is not done by the `deadline` is cut
     /// off; the number of such requests is returned.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        self.state.leaving.cancel();
         self.state.draining.cancel();
         let finished = async {
             self.state.stopped_accepting.cancelled().await;
@@ -133,22 +147,46 @@ async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
     let state = Arc::clone(&acceptance.state);
     let _stopped = state.stopped_accepting.clone().drop_guard();
     let slots = Arc::new(Semaphore::new(acceptance.limits.max_connections));
+    let open = |(tcp, address), slot: OwnedSemaphorePermit| {
+        let connection = connection::serve(tcp, address, Arc::clone(&acceptance));
+        state.tasks.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    };
     tokio::select! {
         () = state.draining.cancelled() => {}
         () = state.aborted.cancelled() => {}
         () = async {
             // A client waits in the kernel's backlog while there is no slot.
             while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-                let (tcp, address) = next(&listener).await;
-                let connection = connection::serve(tcp, address, Arc::clone(&acceptance));
-                state.tasks.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
+                open(next(&listener).await, slot);
             }
         } => {}
     }
+    // Who waits in the backlog has connected before the end, and closing would reset the connection.
+    for accepted in waiting(listener) {
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            open(accepted, slot);
+        }
+    }
     state.tasks.close();
+}
+
+/// Closes a listener and returns the connections that nobody has accepted yet. Asks the system
+/// itself: the runtime hears of a connection a moment later than the client.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let waiting: Vec<_> =
+        std::iter::from_fn(|| listener.accept().ok()).take(MOST_WAITING).collect();
+    drop(listener);
+    waiting
+        .into_iter()
+        .filter_map(|(tcp, address)| {
+            tcp.set_nonblocking(true).ok()?;
+            Some((TcpStream::from_std(tcp).ok()?, address))
+        })
+        .collect()
 }
 
 async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {

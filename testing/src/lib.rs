@@ -2,11 +2,13 @@
 //!
 //! [`TestMesh`] runs services within the test, over real connections with real certificates; what a
 //! service depends on and the story does not, [`FakeAuthz`] and its like stand in for.
-//! [`Platform`] runs the whole platform as real processes and speaks REST to it.
+//! [`Platform`] runs the whole platform as real processes and speaks REST to it. [`infra`] says
+//! whether a run is on real servers, and where they are.
 
 mod authz;
 mod billing;
 pub mod certificates;
+mod infra;
 mod mesh;
 mod platform;
 mod rest;
@@ -14,6 +16,7 @@ mod wait;
 
 pub use authz::{FakeAuthz, NoSettings};
 pub use billing::FakeBilling;
+pub use infra::{Consul, Etcd, INFRA_VARIABLE, Infra, Kafka, Postgres, Redis, infra};
 pub use mesh::TestMesh;
 pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};
 pub use rest::{Reply, Rest};

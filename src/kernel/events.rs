@@ -8,49 +8,76 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `bus`, `embedded` | the seam to a broker, and the broker in one SQLite file |
+//! | `bus`, `prepared` | the seam to a broker, and its topics made before it is used |
+//! | [`cloud_events`] | the envelope as CloudEvents 1.0 on foreign brokers |
+//! | `embedded` | the broker in one SQLite file |
 //! | `outbox`, `relay` | from the writer's transaction to the bus |
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
 //! | `dead_letter` | what could not be handled |
 //! | [`audit`] | the record of an audited call |
 //! | `origin` | who caused an event, in which request |
 //!
-//! Which events exist, with topic and key, is what the contracts state: `policy::EventCatalog`.
+//! Which events exist, with topic and key, and what topics are like, is what the contracts state:
+//! `policy::EventCatalog`.
 //!
 //! [`Transaction`]: crate::kernel::database::Transaction
 
 pub mod audit;
 mod backoff;
 mod bus;
+pub mod cloud_events;
 mod consumer;
 mod dead_letter;
 mod embedded;
 pub(crate) mod inbox;
 mod origin;
 pub(crate) mod outbox;
+mod prepared;
 mod relay;
 mod runner;
+
+use std::sync::Arc;
 
 use prost_reflect::DescriptorPool;
 use sea_orm_migration::MigrationTrait;
 
+pub use crate::kernel::policy::TopicSpec;
 pub use crate::kernel::proto::events::{DeadLetter, Envelope, PermissionDeclaration};
-pub use bus::{Delivery, EventBus, Position, Subscription};
+pub use bus::{Cursor, Delivery, EventBus, Page, Position, ReadFrom, Subscription};
 pub use consumer::{Consumer, Received, Start};
 pub use dead_letter::dead_letter_topic;
 pub use embedded::EmbeddedBus;
+pub use prepared::PreparedBus;
 pub use relay::Relay;
 
 use crate::kernel::database::Transaction;
 use crate::kernel::error::Result;
 use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::events::ServiceDeclared;
+use crate::kernel::settings::{EventKind, EventSettings};
 
 /// A domain event: any message of the contracts. Whether it may be published, on which topic and
 /// with which key, is what its contract states by the `event` option.
 pub trait Event: prost::Message + prost::Name + Default + Send + Sync + 'static {}
 
 impl<M: prost::Message + prost::Name + Default + Send + Sync + 'static> Event for M {}
+
+/// The broker that the settings name. It connects when it is first used.
+pub fn open_bus(settings: &EventSettings) -> anyhow::Result<Arc<dyn EventBus>> {
+    match settings.kind {
+        EventKind::Embedded => Ok(Arc::new(EmbeddedBus::open(settings)?)),
+    }
+}
+
+/// What the contracts in `pool` state about topics, and about those of their dead letters.
+pub fn topic_specs(
+    pool: &DescriptorPool,
+    settings: &EventSettings,
+) -> anyhow::Result<Vec<TopicSpec>> {
+    let catalog = EventCatalog::compile(pool)?;
+    let letters = catalog.specs().map(|topic| dead_letter::spec(topic, settings));
+    Ok(catalog.specs().cloned().chain(letters).collect())
+}
 
 /// Every topic of the contracts in `pool`, sorted. None if the contracts are unsound, which the log
 /// then tells; a process with such contracts does not start.

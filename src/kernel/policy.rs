@@ -28,7 +28,7 @@ use crate::kernel::error::Result;
 
 pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY};
 pub use entitle::{Entitlements, Plan};
-pub use events::{EventCatalog, EventDeclaration};
+pub use events::{EventCatalog, EventDeclaration, TopicSpec};
 pub use field::{FieldPath, ResourceTemplate};
 pub use redact::{Redactor, redacted};
 pub use rules::MessageRules;

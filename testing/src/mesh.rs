@@ -8,7 +8,9 @@ use std::time::Duration;
 use mainstay::contract;
 use mainstay::kernel::channel::MeshChannel;
 use mainstay::kernel::database::Database;
-use mainstay::kernel::events::{EmbeddedBus, Event, EventBus, Relay, declared_topics};
+use mainstay::kernel::events::{
+    Event, EventBus, PreparedBus, Relay, declared_topics, open_bus, topic_specs,
+};
 use mainstay::kernel::jobs::Worker;
 use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
 use mainstay::kernel::policy::PolicyTable;
@@ -42,7 +44,7 @@ pub struct TestMesh {
     folder: TempDir,
     authority: Mutex<Authority>,
     registry: OnceLock<Arc<DirectoryRegistry>>,
-    bus: OnceLock<EmbeddedBus>,
+    bus: OnceLock<Arc<PreparedBus>>,
     publisher: OnceCell<(Database, Worker)>,
 }
 
@@ -126,7 +128,7 @@ impl TestMesh {
 
     /// The broker.
     pub fn bus(&self) -> Arc<dyn EventBus> {
-        Arc::new(self.embedded_bus().clone())
+        self.prepared_bus().clone()
     }
 
     /// Publishes an event as if another service had.
@@ -140,7 +142,7 @@ impl TestMesh {
     /// All events of a type that were published so far, oldest first.
     pub async fn events<E: Event>(&self) -> Vec<E> {
         let topics = declared_topics(contract::pool());
-        let envelopes = self.embedded_bus().retained(&topics).await.expect("the broker is there");
+        let envelopes = self.prepared_bus().retained(&topics).await.expect("the broker is there");
         envelopes
             .into_iter()
             .filter(|envelope| envelope.r#type == E::full_name())
@@ -162,9 +164,12 @@ impl TestMesh {
         (database, relay)
     }
 
-    fn embedded_bus(&self) -> &EmbeddedBus {
+    fn prepared_bus(&self) -> &Arc<PreparedBus> {
         self.bus.get_or_init(|| {
-            EmbeddedBus::open(&self.event_settings()).expect("the test folder takes a broker")
+            let settings = self.event_settings();
+            let bus = PreparedBus::new(open_bus(&settings).expect("the settings name a broker"));
+            bus.declare(topic_specs(contract::pool(), &settings).expect("the build checked them"));
+            Arc::new(bus)
         })
     }
 

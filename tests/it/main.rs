@@ -2,6 +2,8 @@
 // Tests stop at the first surprise, and their names are their documentation.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../suite/bus.rs"]
+mod bus_suite;
 mod cache;
 mod channel;
 mod database;

@@ -8,7 +8,9 @@ use mainstay::contract;
 use mainstay::contract::proto::mainstay::identity::v1::UserUpdated;
 use mainstay::kernel::Result;
 use mainstay::kernel::database::{Database, Transaction};
-use mainstay::kernel::events::{Consumer, EmbeddedBus, Envelope, EventBus, Received, Relay, Start};
+use mainstay::kernel::events::{
+    Consumer, Envelope, EventBus, PreparedBus, Received, Relay, Start, open_bus, topic_specs,
+};
 use mainstay::kernel::jobs::Worker;
 use mainstay::kernel::settings::{DatabaseSettings, EventSettings, Secret};
 use sea_orm::sea_query::{ColumnDef, Order, Query, Table};
@@ -58,8 +60,11 @@ impl World {
         database
     }
 
-    pub(crate) fn bus(&self) -> EmbeddedBus {
-        EmbeddedBus::open(&self.settings).unwrap()
+    /// The broker, as another process would open it.
+    pub(crate) fn bus(&self) -> Arc<dyn EventBus> {
+        let bus = PreparedBus::new(open_bus(&self.settings).unwrap());
+        bus.declare(topic_specs(contract::pool(), &self.settings).unwrap());
+        Arc::new(bus)
     }
 
     pub(crate) fn relay(&self, database: &Database, bus: impl EventBus + 'static) -> Worker {

@@ -108,9 +108,12 @@ impl Consumer {
     /// Starts it. Stopping it finishes the events under way. Fails if it listens to a type that no
     /// contract declares as an event.
     pub fn start(self, start: Start<'_>) -> anyhow::Result<Worker> {
-        let topics = self.topics(start.pool)?;
+        let catalog = EventCatalog::compile(start.pool)?;
+        let topics = self.topics(&catalog)?;
+        let kept = topics.iter().filter_map(|topic| catalog.topic(topic)?.retention);
+        let retention = kept.chain([start.settings.retention]).max().unwrap_or_default();
         let group = format!("{}.{}", start.service, self.name);
-        let runner = runner::Runner::new(self, group.clone(), topics, start);
+        let runner = runner::Runner::new(self, group.clone(), topics, retention, start);
         Ok(Worker::spawn(group, |stop| runner.run(stop)))
     }
 
@@ -126,8 +129,7 @@ impl Consumer {
         }
     }
 
-    fn topics(&self, pool: &DescriptorPool) -> anyhow::Result<Vec<String>> {
-        let catalog = EventCatalog::compile(pool)?;
+    fn topics(&self, catalog: &EventCatalog) -> anyhow::Result<Vec<String>> {
         let mut topics: BTreeSet<String> = self.by_topic.keys().cloned().collect();
         for full_name in self.by_type.keys() {
             let declared = catalog.event(full_name).ok_or_else(|| {

@@ -4,7 +4,9 @@ use prost::{Message as _, Name as _};
 use prost_types::Timestamp;
 
 use crate::kernel::error::Error;
+use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::{DeadLetter, Envelope};
+use crate::kernel::settings::EventSettings;
 
 /// What is added to a topic's name.
 const SUFFIX: &str = ".dead-letter";
@@ -12,6 +14,15 @@ const SUFFIX: &str = ".dead-letter";
 /// The topic of the dead letters of a topic.
 pub fn dead_letter_topic(topic: &str) -> String {
     format!("{topic}{SUFFIX}")
+}
+
+/// What that topic is to be like: letters are few, and wait for people.
+pub(super) fn spec(topic: &TopicSpec, settings: &EventSettings) -> TopicSpec {
+    TopicSpec {
+        partitions: 1,
+        retention: Some(settings.dead_letter_retention),
+        ..TopicSpec::new(dead_letter_topic(&topic.name))
+    }
 }
 
 /// The record to publish there. It keeps the event's id.

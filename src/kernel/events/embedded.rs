@@ -10,8 +10,10 @@
 mod head;
 mod lease;
 mod log;
+mod reading;
 mod schema;
 mod subscription;
+mod topics;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +22,12 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::bus::{EventBus, Subscription};
+use super::bus::{Cursor, EventBus, Page, ReadFrom, Subscription};
 use crate::kernel::database::{
     Durability, WRITE_PATIENCE, apply_migrations, connect, is_busy, open_pool, write_options,
 };
 use crate::kernel::error::{Error, Result};
+use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::{DatabaseSettings, EventSettings, Secret};
 use head::Head;
@@ -56,17 +59,17 @@ impl EmbeddedBus {
             lease: LEASE,
         })))
     }
-
-    /// Every record retained on the topics, oldest first, without being a consumer: for operators
-    /// and tests.
-    pub async fn retained(&self, topics: &[String]) -> Result<Vec<Envelope>> {
-        self.0.prepare().await?;
-        log::retained(&self.0.records, topics).await
-    }
 }
 
 #[async_trait::async_trait]
 impl EventBus for EmbeddedBus {
+    async fn prepare(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.0.prepare().await?;
+        let (transaction, _turn) = self.0.begin(&self.0.positions).await?;
+        topics::state(&transaction, topics).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
         self.0.prepare().await?;
         let (transaction, _turn) = self.0.begin(&self.0.records).await?;
@@ -81,6 +84,16 @@ impl EventBus for EmbeddedBus {
         self.0.prepare().await?;
         self.0.head.watch(&self.0);
         Ok(Box::new(EmbeddedSubscription::new(self.0.clone(), group, topics)))
+    }
+
+    async fn read(&self, topic: &str, from: ReadFrom, limit: usize) -> Result<Page> {
+        self.0.prepare().await?;
+        reading::page(&self.0.positions, topic, from, limit).await
+    }
+
+    async fn end(&self, topic: &str) -> Result<Cursor> {
+        self.0.prepare().await?;
+        reading::end(&self.0.positions, topic).await
     }
 }
 

@@ -94,6 +94,7 @@ impl Row {
             actor: row.try_get("", "actor")?,
             request_id: row.try_get("", "request_id")?,
             data: row.try_get::<Vec<u8>>("", "payload")?,
+            ..Envelope::default()
         };
         Ok(Self {
             position: row.try_get("", "position")?,

@@ -42,10 +42,12 @@ pub(super) struct Runner {
 }
 
 impl Runner {
+    /// `retention` is the longest that one of the topics keeps records.
     pub(super) fn new(
         consumer: Consumer,
         group: String,
         topics: Vec<String>,
+        retention: Duration,
         start: Start<'_>,
     ) -> Self {
         let backoff = Backoff::new(start.settings);
@@ -56,7 +58,7 @@ impl Runner {
             bus: start.bus,
             database: start.database,
             backoff,
-            inbox_retention: start.settings.retention.saturating_mul(INBOX_FACTOR),
+            inbox_retention: retention.saturating_mul(INBOX_FACTOR),
             attempts: Arc::new(attempts),
         }
     }
@@ -145,7 +147,7 @@ impl Runner {
     ) {
         let (attempts, stop) = (self.attempts.clone(), session.clone());
         under_way.spawn(async move {
-            let outcome = attempts.settle(&delivery.envelope, &stop).await;
+            let outcome = attempts.settle(&delivery, &stop).await;
             (delivery, outcome)
         });
     }

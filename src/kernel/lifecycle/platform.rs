@@ -8,13 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kernel::channel::MeshChannel;
 use crate::kernel::database::Database;
-use crate::kernel::events::{EmbeddedBus, EventBus};
+use crate::kernel::events::{EventBus, PreparedBus, open_bus};
 use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry};
-use crate::kernel::settings::{
-    EventKind, EventSettings, KernelSettings, RegistryKind, RegistrySettings, Settings,
-};
+use crate::kernel::settings::{KernelSettings, RegistryKind, RegistrySettings, Settings};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::tls::MeshIdentity;
 
@@ -32,7 +30,8 @@ pub(super) struct Kernel {
     pub(super) identity: Option<MeshIdentity>,
     pub(super) database: Database,
     pub(super) registry: Arc<dyn Registry>,
-    pub(super) bus: Arc<dyn EventBus>,
+    /// The broker; its topics are declared once the module is known.
+    pub(super) bus: Arc<PreparedBus>,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) shutdown: CancellationToken,
@@ -54,7 +53,7 @@ impl Kernel {
             identity: MeshIdentity::load(&settings.tls)?,
             database: Database::open(name, &settings.database)?,
             registry: open_registry(&settings.registry)?,
-            bus: open_bus(&settings.events)?,
+            bus: Arc::new(PreparedBus::new(open_bus(&settings.events)?)),
             metrics: Metrics::new(name, version),
             readiness: Readiness::default(),
             shutdown: CancellationToken::new(),
@@ -95,12 +94,6 @@ fn open_registry(settings: &RegistrySettings) -> anyhow::Result<Arc<dyn Registry
             let timing = DirectoryTiming::default();
             Ok(Arc::new(DirectoryRegistry::open(&settings.path, timing)?))
         }
-    }
-}
-
-fn open_bus(settings: &EventSettings) -> anyhow::Result<Arc<dyn EventBus>> {
-    match settings.kind {
-        EventKind::Embedded => Ok(Arc::new(EmbeddedBus::open(settings)?)),
     }
 }
 
@@ -148,7 +141,7 @@ impl<T> Platform<T> {
 
     /// The broker, for those who need more than a consumer.
     pub fn bus(&self) -> Arc<dyn EventBus> {
-        Arc::clone(&self.kernel.bus)
+        self.kernel.bus.clone()
     }
 
     /// The metrics of the process.

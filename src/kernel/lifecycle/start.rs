@@ -52,6 +52,7 @@ where
     let mut module = module(platform).await?;
     let contracts = module.validate(name)?;
     kernel.policies.get_or_init(|| Arc::clone(&contracts.policies));
+    kernel.bus.declare(events::topic_specs(&contracts.pool, &kernel.settings.events)?);
 
     prepare(&kernel, &mut module, &contracts).await?;
     let listeners = Listeners::bind(&kernel, &module).await?;
@@ -110,8 +111,7 @@ fn start_workers(
 ) -> anyhow::Result<Workers> {
     let workers = Workers::default();
     if let Some(database) = kernel.used_database() {
-        let bus = Arc::clone(&kernel.bus);
-        let relay = Relay::new(database.clone(), bus, &kernel.settings.events);
+        let relay = Relay::new(database.clone(), kernel.bus.clone(), &kernel.settings.events);
         workers.add(relay.report_to(kernel.metrics.clone()).spawn());
     }
     for consumer in std::mem::take(&mut module.consumers) {
@@ -119,7 +119,7 @@ fn start_workers(
         workers.add(consumer.start(events::Start {
             service: kernel.name,
             database: kernel.used_database().cloned(),
-            bus: Arc::clone(&kernel.bus),
+            bus: kernel.bus.clone(),
             pool,
             settings: &kernel.settings.events,
         })?);

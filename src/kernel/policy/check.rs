@@ -44,10 +44,13 @@ pub fn check_policies(pool: &DescriptorPool) -> Vec<String> {
         methods::check(&service, &mut faults);
     }
     routes::check(pool, &mut faults);
-    for message in pool.all_messages().filter(|message| !is_foreign(&message.parent_file())) {
-        events::check(&message, &mut faults);
-        rules::check(&message, &mut faults);
+    let own = pool.all_messages().filter(|message| !is_foreign(&message.parent_file()));
+    let messages: Vec<_> = own.collect();
+    for message in &messages {
+        events::check(message, &mut faults);
+        rules::check(message, &mut faults);
     }
+    events::check_topics(messages.iter(), &mut faults);
     faults.0
 }
 

@@ -119,10 +119,13 @@ pub struct EventSettings {
     /// How often the outbox and the broker are looked at when nothing wakes them. Default: 50 ms.
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
-    /// How long the embedded broker keeps events, and consumers remember what they handled.
-    /// Default: 7 days.
+    /// How long events are kept whose contract states nothing, and at least half as long as
+    /// consumers remember what they handled. Default: 7 days.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// How long events that could not be handled are kept. Default: 30 days.
+    #[serde(with = "humantime_serde")]
+    pub dead_letter_retention: Duration,
     /// How often an event is tried before it goes to the dead letters. Default: 8.
     pub max_attempts: u32,
     /// Wait before the second attempt; doubles with each further one. Default: 100 ms.
@@ -140,6 +143,7 @@ impl Default for EventSettings {
             path: PathBuf::from(".mainstay/broker.db"),
             poll_interval: Duration::from_millis(50),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
+            dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
             max_attempts: 8,
             retry_backoff: Duration::from_millis(100),
             max_retry_backoff: Duration::from_secs(30),

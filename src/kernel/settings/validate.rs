@@ -70,6 +70,7 @@ impl KernelSettings {
             ("database.acquire_timeout", self.database.acquire_timeout),
             ("events.poll_interval", self.events.poll_interval),
             ("events.retention", self.events.retention),
+            ("events.dead_letter_retention", self.events.dead_letter_retention),
             ("channel.connect_timeout", self.channel.connect_timeout),
             ("channel.default_deadline", self.channel.default_deadline),
             ("lifecycle.drain_deadline", self.lifecycle.drain_deadline),

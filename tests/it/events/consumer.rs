@@ -12,6 +12,7 @@ use mainstay::kernel::events::{
 };
 use prost::{Message as _, Name as _};
 
+use super::faults::{FaultyBus, Garbles};
 use crate::world::{
     USERS, World, eventually, note, note_taker, notes, notes_when, outbox, publish, text_of,
     updated,
@@ -60,6 +61,25 @@ async fn a_dead_letter_can_be_replayed() {
     world.bus().publish(vec![envelope("u1", &updated("u1", "b").encode_to_vec())]).await.unwrap();
     let _consumer = world.start(note_taker(&reader), &reader);
     assert_eq!(notes_when(&reader, 2).await, ["u1:a", "u1:b"]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_no_event_goes_to_the_dead_letters_at_once() {
+    let world = World::new();
+    let reader = world.database("audit-svc").await;
+    let bus = FaultyBus { bus: world.bus(), fault: Garbles };
+    bus.publish(vec![envelope("u1", b"garbled"), envelope("u1", b"")]).await.unwrap();
+    let database = reader.clone();
+    let consumer = Consumer::new("all").on_all([USERS.to_owned()], move |envelope: Envelope| {
+        let database = database.clone();
+        async move { write(&database, &format!("{:?}", envelope.data)).await }
+    });
+    let _consumer = world.start_on(consumer, &reader, bus);
+
+    let (_, letter) = dead_letter(&world).await;
+    assert_eq!(letter.reason, "INVALID_ARGUMENT: it was garbled");
+    assert_eq!((letter.attempts, letter.event.unwrap().data), (0, b"garbled".to_vec()));
+    assert_eq!(notes_when(&reader, 1).await, ["[]"], "the one behind it goes on");
 }
 
 #[tokio::test]
@@ -257,7 +277,7 @@ async fn a_consumer_of_what_is_no_event_does_not_start() {
     let start = || mainstay::kernel::events::Start {
         service: "audit-svc",
         database: Some(database.clone()),
-        bus: Arc::new(world.bus()),
+        bus: world.bus(),
         pool: mainstay::contract::pool(),
         settings: &world.settings,
     };

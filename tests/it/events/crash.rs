@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use mainstay::contract::proto::mainstay::identity::v1::UserUpdated;
 use mainstay::kernel::Error;
-use mainstay::kernel::events::{Consumer, Envelope, Received, Relay};
+use mainstay::kernel::events::{Consumer, Envelope, EventBus as _, Received, Relay};
 use prost::Message as _;
 use tokio::sync::Notify;
 
-use super::faults::{BreakingBus, RefusingBus, SilentBus};
+use super::faults::{Breaks, FaultyBus, Refuses, Silent};
 use crate::world::{
     USERS, World, eventually, note, note_taker, notes, notes_when, outbox, publish, text_of,
     updated,
@@ -24,15 +24,15 @@ async fn a_relay_that_dies_after_publishing_publishes_again_and_the_effect_is_th
     publish(&writer, &[updated("u1", "a")]).await;
 
     let published = Arc::new(Notify::new());
-    let silent = SilentBus { bus: world.bus(), published: published.clone() };
+    let fault = Silent { published: published.clone() };
+    let silent = FaultyBus { bus: world.bus(), fault };
     let lease = Duration::from_millis(300);
     let dying = Relay::new(writer.clone(), Arc::new(silent), &world.settings).lease(lease).spawn();
     published.notified().await;
     drop(dying);
     assert_eq!(outbox(&writer).await.len(), 1, "the row is still there");
 
-    let bus = Arc::new(world.bus());
-    let _relay = Relay::new(writer.clone(), bus, &world.settings).lease(lease).spawn();
+    let _relay = Relay::new(writer.clone(), world.bus(), &world.settings).lease(lease).spawn();
     let _consumer = world.start(note_taker(&reader), &reader);
     let records = eventually("a second record", async || {
         let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_consumer_that_loses_its_subscription_goes_on_although_an_event_waits(
         }
     });
     let broken = Arc::new(Notify::new());
-    let bus = BreakingBus { bus: world.bus(), broken: broken.clone() };
+    let bus = FaultyBus { bus: world.bus(), fault: Breaks { broken: broken.clone() } };
     let _consumer = world.start_on(consumer, &reader, bus);
     publish(&writer, &[updated("u1", "a")]).await;
     tried.notified().await;
@@ -163,15 +163,14 @@ async fn an_event_the_bus_refuses_holds_back_its_own_aggregate_only() {
     let world = World::new();
     let writer = world.database("identity-svc").await;
     let (refusing, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
-    let bus = RefusingBus {
-        bus: world.bus(),
+    let fault = Refuses {
         // Only the first one: the second waits because it comes after, not because it is refused.
         refuses: |record| text(record) == "bad:1",
         refusing: refusing.clone(),
         refused: refused.clone(),
     };
     publish(&writer, &[updated("bad", 1), updated("good", 1), updated("bad", 2)]).await;
-    let _relay = world.relay(&writer, bus);
+    let _relay = world.relay(&writer, FaultyBus { bus: world.bus(), fault });
 
     let published = async || -> Vec<String> {
         let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();

@@ -1,6 +1,7 @@
 //! Who may call, on what, and what is kept of it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mainstay::kernel::call::{Call, User};
@@ -9,7 +10,7 @@ use mainstay::kernel::error::{
 };
 use mainstay::kernel::policy::{
     Access, Audit, Authorizer, EdgeStyle, EventCatalog, Idempotency, MethodPolicy, PolicyTable,
-    redacted,
+    TopicSpec, redacted,
 };
 use prost_reflect::DescriptorPool;
 use serde_json::json;
@@ -259,4 +260,10 @@ fn events_are_catalogued() {
     assert_eq!(event.key.read(&[]).unwrap(), None);
     assert!(catalog.topics().contains(&"sample.things".to_owned()));
     assert!(catalog.topics().is_sorted());
+    assert_eq!(catalog.topic("sample.things"), Some(&TopicSpec::new("sample.things")));
+    let catalog = EventCatalog::compile(mainstay::contract::pool()).unwrap();
+    let spec = catalog.specs().find(|topic| topic.name == "platform.services").unwrap();
+    assert_eq!((spec.partitions, spec.compacted, spec.retention), (1, true, None));
+    let spec = catalog.topic("platform.calls").unwrap();
+    assert_eq!(spec.retention, Some(Duration::from_secs(30 * 24 * 60 * 60)));
 }

@@ -214,6 +214,35 @@ fn routes_are_unique_in_all_contracts() {
 }
 
 #[test]
+fn events_of_one_topic_agree_on_it() {
+    let events = |first: &str, second: &str| {
+        let event = |name: &str, option: &str| {
+            format!(
+                "message {name} {{ option (mainstay.policy.v1.event) =
+                    {{ topic: 'a.b' key: 'id' {option} }}; string id = 1; }}"
+            )
+        };
+        compile(&(event("First", first) + &event("Second", second)))
+    };
+    let cases = [
+        ("partitions: 3", "partitions: 4", "states partitions 4 of the topic a.b, of which"),
+        ("retention: { seconds: 1 }", "retention: { seconds: 2 }", "states retention 2000000000"),
+        ("", "partitions: 1001", "at most 1000 partitions"),
+        ("", "retention: {}", "state a retention above 0"),
+        ("", "compacted: true", "would lose this event to a later mainstay.sample.v1.First"),
+    ];
+    for (first, second, expected) in cases {
+        assert_refused(&events(first, second), "Second", &[expected]);
+    }
+    for (first, second) in [
+        ("partitions: 3", "retention: { seconds: 1 }"),
+        ("partitions: 3 retention: { nanos: 1 }", "partitions: 3 retention: { nanos: 1 }"),
+    ] {
+        assert_eq!(check_policies(&events(first, second)), [""; 0]);
+    }
+}
+
+#[test]
 fn events_have_a_topic_a_key_and_no_secrets() {
     let event = |option: &str, more: &str| {
         compile(&format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{Broker, log};
+use super::{Broker, log, topics};
 use crate::kernel::error::Result;
 use crate::kernel::events::dead_letter::describe;
 
@@ -72,7 +72,7 @@ async fn look(broker: &Broker, pruned: &mut Option<Instant>) -> Result<()> {
     if pruned.is_none_or(|at| at.elapsed() > PRUNE_INTERVAL) {
         *pruned = Some(Instant::now());
         let (transaction, _turn) = broker.begin(&broker.positions).await?;
-        log::prune(&transaction, broker.head.retention).await?;
+        topics::prune(&transaction, broker.head.retention).await?;
         transaction.commit().await?;
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Statements on the log and on the groups' positions.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use sea_orm::sea_query::{
     Condition, Expr, ExprTrait as _, OnConflict, Order, Query, SelectStatement,
 };
@@ -11,7 +11,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 
 use super::schema::{GroupOffsets, Records};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::events::{micros, now_micros};
+use crate::kernel::events::bus::{Delivery, Position};
+use crate::kernel::events::now_micros;
 use crate::kernel::proto::events::Envelope;
 
 /// Rows in one INSERT: well below SQLite's limit on bound values.
@@ -21,8 +22,27 @@ const INSERT_ROWS: usize = 500;
 pub(super) struct Record {
     pub(super) offset: i64,
     pub(super) topic: String,
-    /// `None` when its bytes are no envelope.
-    pub(super) envelope: Option<Envelope>,
+    pub(super) published: SystemTime,
+    /// The error when its bytes are no envelope.
+    pub(super) envelope: Result<Envelope, DecodeError>,
+}
+
+impl Record {
+    /// As it is handed out under a membership.
+    pub(super) fn deliver(self, epoch: u64) -> Delivery {
+        let Self { offset, topic, published, envelope } = self;
+        let (envelope, fault) = match envelope {
+            Ok(envelope) => (envelope, None),
+            Err(error) => (nameless(&topic, offset), Some(format!("it is no envelope: {error}"))),
+        };
+        let position = Position { stream: topic, offset, epoch };
+        Delivery { envelope, position, published, fault }
+    }
+}
+
+/// What stands for a record that cannot be read.
+fn nameless(topic: &str, offset: i64) -> Envelope {
+    Envelope { id: format!("{topic}:{offset}"), topic: topic.to_owned(), ..Envelope::default() }
 }
 
 /// Appends records in their order.
@@ -85,26 +105,6 @@ pub(super) async fn count_after(
     Ok(row.map(|row| row.try_get("", "records")).transpose()?.unwrap_or_default())
 }
 
-/// All records of some topics.
-pub(super) async fn retained(
-    connection: &DatabaseConnection,
-    topics: &[String],
-) -> Result<Vec<Envelope>> {
-    let wanted = Expr::col(Records::Topic).is_in(topics.iter().map(String::as_str));
-    let records = read(connection, select().and_where(wanted).take()).await?;
-    Ok(records.into_iter().filter_map(|record| record.envelope).collect())
-}
-
-/// Deletes what is older than `retention`.
-pub(super) async fn prune(transaction: &DatabaseTransaction, retention: Duration) -> Result<u64> {
-    let oldest = now_micros().saturating_sub(micros(retention));
-    let delete = Query::delete()
-        .from_table(Records::Table)
-        .and_where(Expr::col(Records::PublishedAt).lt(oldest))
-        .take();
-    Ok(transaction.execute(&delete).await?.rows_affected())
-}
-
 /// How far a group is on each topic; nothing for a topic that is new to it.
 pub(super) async fn positions(
     connection: &DatabaseConnection,
@@ -148,23 +148,27 @@ fn behind(offsets: &BTreeMap<String, i64>) -> Condition {
     })
 }
 
-fn select() -> SelectStatement {
+/// A query for records in the order of the log.
+pub(super) fn select() -> SelectStatement {
     Query::select()
-        .columns([Records::Offset, Records::Topic, Records::Envelope])
+        .columns([Records::Offset, Records::Topic, Records::Envelope, Records::PublishedAt])
         .from(Records::Table)
         .order_by(Records::Offset, Order::Asc)
         .take()
 }
 
-async fn read(connection: &DatabaseConnection, query: SelectStatement) -> Result<Vec<Record>> {
+/// Reads what [`select`] asks for.
+pub(super) async fn read(
+    connection: &DatabaseConnection,
+    query: SelectStatement,
+) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for row in connection.query_all(&query).await? {
         let (offset, topic) = (row.try_get("", "offset")?, row.try_get("", "topic")?);
         let bytes: Vec<u8> = row.try_get("", "envelope")?;
-        let envelope = Envelope::decode(&*bytes)
-            .inspect_err(|error| tracing::error!(offset, %error, "skipping a damaged record"))
-            .ok();
-        records.push(Record { offset, topic, envelope });
+        let published: i64 = row.try_get("", "published_at")?;
+        let published = UNIX_EPOCH + Duration::from_micros(published.unsigned_abs());
+        records.push(Record { offset, topic, published, envelope: Envelope::decode(&*bytes) });
     }
     Ok(records)
 }

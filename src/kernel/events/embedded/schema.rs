@@ -34,8 +34,47 @@ pub(super) enum GroupLeases {
     ExpiresAt,
 }
 
+/// What is stated about topics.
+#[derive(DeriveIden)]
+pub(super) enum Topics {
+    Table,
+    Name,
+    /// Microseconds; none is the setting's.
+    Retention,
+    Compacted,
+}
+
 pub(super) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(CreateLog)]
+    vec![Box::new(CreateLog), Box::new(CreateTopics)]
+}
+
+struct CreateTopics;
+
+impl MigrationName for CreateTopics {
+    fn name(&self) -> &str {
+        "broker_0002_create_topics"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateTopics {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let topics = Table::create()
+            .table(Topics::Table)
+            .col(ColumnDef::new(Topics::Name).text().not_null().primary_key())
+            .col(ColumnDef::new(Topics::Retention).big_integer())
+            .col(ColumnDef::new(Topics::Compacted).boolean().not_null())
+            .take();
+        manager.create_table(topics).await?;
+        let by_key = Index::create()
+            .name("records_topic_key")
+            .table(Records::Table)
+            .col(Records::Topic)
+            .col(Records::Key)
+            .col(Records::Offset)
+            .take();
+        manager.create_index(by_key).await
+    }
 }
 
 struct CreateLog;

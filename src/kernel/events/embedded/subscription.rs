@@ -89,11 +89,8 @@ impl EmbeddedSubscription {
         }
         for record in records {
             membership.read.insert(record.topic.clone(), record.offset);
-            let Some(envelope) = record.envelope else { continue };
             membership.progress.entry(record.topic.clone()).or_default().hand_out(record.offset);
-            let position =
-                Position { stream: record.topic, offset: record.offset, epoch: self.epoch };
-            membership.buffer.push_back(Delivery { envelope, position });
+            membership.buffer.push_back(record.deliver(self.epoch));
         }
         Ok(())
     }

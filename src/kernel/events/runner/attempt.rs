@@ -11,9 +11,9 @@ use tonic::Code;
 use tracing::Instrument as _;
 
 use crate::kernel::database::{Ambient, Completion, Database};
-use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
+use crate::kernel::error::{DEADLINE_EXCEEDED, Error, INVALID_ARGUMENT, Result};
 use crate::kernel::events::backoff::Backoff;
-use crate::kernel::events::bus::EventBus;
+use crate::kernel::events::bus::{Delivery, EventBus};
 use crate::kernel::events::consumer::{Consumer, Handler, Start};
 use crate::kernel::events::{dead_letter, origin};
 use crate::kernel::proto::events::Envelope;
@@ -66,8 +66,14 @@ impl Attempts {
         }
     }
 
-    /// Handles an event until it is settled.
-    pub(super) async fn settle(&self, envelope: &Envelope, stop: &CancellationToken) -> Outcome {
+    /// Handles an event until it is settled. What is no event of ours goes to the dead letters.
+    pub(super) async fn settle(&self, delivery: &Delivery, stop: &CancellationToken) -> Outcome {
+        let envelope = &delivery.envelope;
+        if let Some(fault) = &delivery.fault {
+            let error = Error::new(INVALID_ARGUMENT, fault.clone());
+            self.log(envelope, &error, 0, true);
+            return self.bury(envelope, &error, 0, stop).await;
+        }
         let Some(handler) = self.consumer.handler(envelope) else { return Outcome::Settled };
         let mut attempts = 0;
         loop {

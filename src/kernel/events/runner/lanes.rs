@@ -58,6 +58,8 @@ mod tests {
         Delivery {
             envelope: Envelope { subject: subject.into(), ..Envelope::default() },
             position: Position { stream: "t".into(), offset, epoch: 0 },
+            published: std::time::SystemTime::UNIX_EPOCH,
+            fault: None,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Domain events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::Faults;
-use super::options::{self, flag, read, string_at, text};
+use super::options::{self, flag, message as inner, nanoseconds, number, read, string_at, text};
+
+/// The most partitions of a topic: each costs the broker files and memory.
+const MOST_PARTITIONS: u32 = 1000;
 
 pub(super) fn check(message: &MessageDescriptor, faults: &mut Faults) {
     let Some(event) = read(message.parent_pool(), &message.options(), options::EVENT) else {
@@ -30,6 +33,12 @@ pub(super) fn check(message: &MessageDescriptor, faults: &mut Faults) {
             "the event's key {key:?} cannot be found: {fault}; name a string field of the event"
         ));
     }
+    if number(&event, "partitions") > MOST_PARTITIONS {
+        found.push(format!("a topic has at most {MOST_PARTITIONS} partitions; state fewer"));
+    }
+    if inner(&event, "retention").is_some_and(|retention| nanoseconds(&retention) <= 0) {
+        found.push("the event is kept for no time; state a retention above 0".to_owned());
+    }
     let mut secrets = Vec::new();
     find_secrets(message, message.name(), &mut HashSet::new(), &mut secrets);
     for secret in secrets {
@@ -41,6 +50,64 @@ pub(super) fn check(message: &MessageDescriptor, faults: &mut Faults) {
     for fault in found {
         faults.add(&message.parent_file(), message.full_name(), fault);
     }
+}
+
+/// Events of one topic must agree on what they state about it.
+pub(super) fn check_topics<'a>(
+    messages: impl Iterator<Item = &'a MessageDescriptor>,
+    faults: &mut Faults,
+) {
+    let mut topics: BTreeMap<String, Vec<(&MessageDescriptor, DynamicMessage)>> = BTreeMap::new();
+    for message in messages {
+        if let Some(event) = read(message.parent_pool(), &message.options(), options::EVENT) {
+            topics.entry(text(&event, "topic")).or_default().push((message, event));
+        }
+    }
+    for (topic, events) in topics {
+        for (name, stated) in [("partitions", partitions as Stated), ("retention", retention)] {
+            let mut first: Option<(&MessageDescriptor, String)> = None;
+            for (message, event) in &events {
+                let Some(value) = stated(event) else { continue };
+                match &first {
+                    None => first = Some((message, value)),
+                    Some((_, known)) if *known == value => {}
+                    Some((other, known)) => faults.add(
+                        &message.parent_file(),
+                        message.full_name(),
+                        format!(
+                            "the event states {name} {value} of the topic {topic}, of which {} \
+                             states {known}; state it once",
+                            other.full_name()
+                        ),
+                    ),
+                }
+            }
+        }
+        for (message, _) in events.iter().filter(|(_, event)| flag(event, "compacted")) {
+            if let Some((other, _)) = events.iter().find(|(other, _)| other != message) {
+                faults.add(
+                    &message.parent_file(),
+                    message.full_name(),
+                    format!(
+                        "the topic {topic} is compacted, and would lose this event to a later {}; \
+                         give one of them a topic of its own, or leave `compacted` out",
+                        other.full_name()
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// What an event states about its topic; `None` where it states nothing.
+type Stated = fn(&DynamicMessage) -> Option<String>;
+
+fn partitions(event: &DynamicMessage) -> Option<String> {
+    Some(number(event, "partitions")).filter(|number| *number != 0).map(|number| number.to_string())
+}
+
+fn retention(event: &DynamicMessage) -> Option<String> {
+    inner(event, "retention").map(|retention| format!("{} ns", nanoseconds(&retention)))
 }
 
 fn find_secrets(

@@ -43,6 +43,12 @@ pub(super) fn flag(message: &DynamicMessage, name: &str) -> bool {
     value.as_deref().and_then(Value::as_bool).unwrap_or_default()
 }
 
+/// A `uint32` field; 0 where it is absent.
+pub(super) fn number(message: &DynamicMessage, name: &str) -> u32 {
+    let value = message.get_field_by_name(name);
+    value.as_deref().and_then(Value::as_u32).unwrap_or_default()
+}
+
 /// A message field; `None` where it is absent.
 pub(super) fn message(message: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     let field = message.get_field_by_name(name).filter(|_| message.has_field_by_name(name))?;

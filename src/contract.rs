@@ -14,6 +14,7 @@ pub mod codes;
 pub mod email;
 pub mod id;
 pub mod identity;
+pub mod operations;
 pub mod proto;
 
 use std::sync::LazyLock;

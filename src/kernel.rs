@@ -18,6 +18,7 @@
 //! | [`cache`], [`limit`] | cache and token bucket |
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
+//! | [`operations`] | what operators see of a service and do about it |
 //! | [`error`] | the one error type at boundaries |
 
 pub mod cache;
@@ -30,6 +31,7 @@ pub mod health;
 pub mod jobs;
 pub mod lifecycle;
 pub mod limit;
+pub mod operations;
 pub mod page;
 pub mod policy;
 pub mod proto;

@@ -18,9 +18,11 @@ pub mod store;
 
 use std::sync::Arc;
 
+use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::kernel::lifecycle::{Module, Platform};
+use mainstay::kernel::token::Verifier;
 
 use app::App;
 use config::Config;
@@ -41,6 +43,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
     let entitlements = RemoteEntitlements::new(billing);
     let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
+    let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
+    let tokens = Verifier::new(config.tokens(), keys.clone(), keys);
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
         .migrations(store::migrations())
@@ -48,6 +52,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .consumer(events::consumed::trail(app, observer, topics))
         .authorizer(Arc::new(authorizer))
         .entitlements(Arc::new(entitlements))
+        .token_verifier(tokens)
+        .depends_on(auth::SERVICE)
         .depends_on(authz::SERVICE)
         .depends_on(billing::SERVICE)
         .permission("audit.events.list", "List and search the audit trail.")

@@ -18,7 +18,9 @@ pub mod store;
 
 use std::sync::Arc;
 
+use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::kernel::lifecycle::{Module, Platform};
+use mainstay::kernel::token::Verifier;
 
 use app::App;
 use config::Config;
@@ -28,17 +30,22 @@ use store::DatabaseStore;
 /// The port unless settings say otherwise.
 pub const DEFAULT_PORT: u16 = 8083;
 
-/// The service: everything it runs on and everything it offers. It depends on no other service,
-/// because every other depends on it.
+/// The service: everything it runs on and everything it offers. It decides with no other service,
+/// because every other depends on it; auth's keys it needs for operators who speak for a user.
 pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let store = Arc::new(DatabaseStore::new(platform.database()));
     let app = Arc::new(App::new(store, platform.settings().max_bindings_per_subject));
+
+    let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
+    let tokens = Verifier::new(platform.settings().tokens(), keys.clone(), keys);
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
         .migrations(store::migrations())
         .grpc(grpc::service(app.clone()))
         .consumer(events::consumed::roles(app.clone()))
         .authorizer(Arc::new(LocalAuthorizer::new(app)))
+        .token_verifier(tokens)
+        .depends_on(auth::SERVICE)
         .permission("authz.roles.list", "List roles.")
         .permission("authz.roles.read", "Read any role.")
         .permission("authz.roles.create", "Create roles of permissions that one holds oneself.")

@@ -13,7 +13,8 @@
 //! | `embedded` | the broker in one SQLite file |
 //! | `outbox`, `relay` | from the writer's transaction to the bus |
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
-//! | `dead_letter` | what could not be handled |
+//! | `tried` | attempts that failed, counted beyond the life of a process |
+//! | `dead_letter`, `redelivery` | what was given up, and how it is delivered once more |
 //! | [`audit`] | the record of an audited call |
 //! | `origin` | who caused an event, in which request |
 //!
@@ -27,14 +28,16 @@ mod backoff;
 mod bus;
 pub mod cloud_events;
 mod consumer;
-mod dead_letter;
+pub(crate) mod dead_letter;
 mod embedded;
 pub(crate) mod inbox;
 mod origin;
 pub(crate) mod outbox;
 mod prepared;
+pub(crate) mod redelivery;
 mod relay;
 mod runner;
+pub(crate) mod tried;
 
 use std::sync::Arc;
 
@@ -42,9 +45,11 @@ use prost_reflect::DescriptorPool;
 use sea_orm_migration::MigrationTrait;
 
 pub use crate::kernel::policy::TopicSpec;
-pub use crate::kernel::proto::events::{DeadLetter, Envelope, PermissionDeclaration};
+pub use crate::kernel::proto::events::{
+    DeadLetter, DeliveryAttempt, Envelope, PermissionDeclaration,
+};
 pub use bus::{Cursor, Delivery, EventBus, Page, Position, ReadFrom, Subscription};
-pub use consumer::{Consumer, Received, Start};
+pub use consumer::{Consumer, ConsumerState, ConsumerStatus, Consumers, Received, Start};
 pub use dead_letter::dead_letter_topic;
 pub use embedded::EmbeddedBus;
 pub use prepared::PreparedBus;
@@ -105,7 +110,13 @@ pub async fn declare(
 
 /// The tables that events need in each service's database.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(outbox::CreateOutbox), Box::new(inbox::CreateInbox)]
+    vec![
+        Box::new(outbox::CreateOutbox),
+        Box::new(inbox::CreateInbox),
+        Box::new(tried::CreateAttempts),
+        Box::new(dead_letter::CreateDeadLetters),
+        Box::new(outbox::AddLastError),
+    ]
 }
 
 /// Now, in Unix microseconds: how the kernel's tables keep time, the same on every database.

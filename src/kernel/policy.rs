@@ -26,7 +26,7 @@ use prost_reflect::MessageDescriptor;
 
 use crate::kernel::error::Result;
 
-pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY};
+pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY, OPERATOR};
 pub use entitle::{Entitlements, Plan};
 pub use events::{EventCatalog, EventDeclaration, TopicSpec};
 pub use field::{FieldPath, ResourceTemplate};

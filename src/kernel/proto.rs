@@ -1,15 +1,29 @@
-//! Generated messages of the kernel's own contracts: policy options and platform events.
+//! Generated messages of the kernel's own contracts: policy options, platform events and operations.
 //!
 //! Generated code; its documentation is the comments of the contracts.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
-/// `mainstay.policy.v1`
-pub mod policy {
-    tonic::include_proto!("mainstay.policy.v1");
-}
-/// `mainstay.events.v1`
-pub mod events {
-    tonic::include_proto!("mainstay.events.v1");
+pub use mainstay::events::v1 as events;
+pub use mainstay::operations::v1 as operations;
+pub use mainstay::policy::v1 as policy;
+
+/// Packages that refer to each other lie as their names say.
+mod mainstay {
+    pub mod events {
+        pub mod v1 {
+            tonic::include_proto!("mainstay.events.v1");
+        }
+    }
+    pub mod operations {
+        pub mod v1 {
+            tonic::include_proto!("mainstay.operations.v1");
+        }
+    }
+    pub mod policy {
+        pub mod v1 {
+            tonic::include_proto!("mainstay.policy.v1");
+        }
+    }
 }
 /// `buf.validate`
 pub mod validate {

@@ -6,6 +6,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mainstay::contract::operations::OPERATOR;
 use mainstay::contract::{self, audit, auth, authz, billing, identity};
 use mainstay::kernel::lifecycle::MeshClient;
 use serde_json::json;
@@ -21,8 +22,8 @@ use process::Process;
 /// The gateway's name in the mesh.
 const GATEWAY: &str = "gateway";
 
-/// Identity of a person who calls services directly.
-const DEVELOPER: &str = "developer";
+/// Identities of people: who calls services directly, and who operates them.
+const PEOPLE: [&str; 2] = ["developer", OPERATOR];
 
 /// For each service a path that it alone answers, so that the gateway's answer tells whether it has
 /// learned the service's routes.
@@ -223,7 +224,9 @@ impl Platform {
     fn prepare(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Authority::new(&folder.path().join("tls"));
-        authority.settings(DEVELOPER);
+        for identity in PEOPLE {
+            authority.settings(identity);
+        }
         let admin = json!({"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD});
         std::fs::write(folder.path().join("admin.json"), admin.to_string())
             .expect("the test folder takes a file");

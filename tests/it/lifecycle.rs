@@ -17,13 +17,13 @@ use tonic::{Request, Response, Status};
 
 /// A trail that answers `list_activity` when the story lets it.
 #[derive(Clone)]
-struct SlowTrail {
+pub(crate) struct SlowTrail {
     entered: Arc<Semaphore>,
     released: Arc<Semaphore>,
 }
 
 impl SlowTrail {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) }
     }
 
@@ -93,7 +93,7 @@ impl Authorizer for AllowAll {
     }
 }
 
-fn sound_module(trail: SlowTrail) -> Module {
+pub(crate) fn sound_module(trail: SlowTrail) -> Module {
     Module::new(contract::DESCRIPTORS)
         .grpc(AuditServiceServer::new(trail))
         .depends_on(identity::SERVICE)

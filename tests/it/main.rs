@@ -11,6 +11,7 @@ mod events;
 mod health;
 mod lifecycle;
 mod mesh;
+mod operations;
 mod policed;
 mod policy;
 mod process;

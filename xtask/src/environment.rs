@@ -69,6 +69,8 @@ fn issuer_variable(service: &Service) -> Option<&'static str> {
     match service.section {
         "auth" => Some("MAINSTAY_AUTH__ISSUER"),
         "identity" => Some("MAINSTAY_IDENTITY__TOKEN_ISSUER"),
+        "authz" => Some("MAINSTAY_AUTHZ__TOKEN_ISSUER"),
+        "audit" => Some("MAINSTAY_AUDIT__TOKEN_ISSUER"),
         "gateway" => Some("MAINSTAY_GATEWAY__TOKEN_ISSUER"),
         _ => None,
     }

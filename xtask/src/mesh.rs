@@ -31,8 +31,9 @@ pub(crate) static SERVICES: [Service; 6] = [
     service("gateway", "mainstay-gateway", "gateway", 8080, 2),
 ];
 
-/// Identities beside the processes that get a certificate: a person who calls services directly.
-pub(crate) const EXTRA_IDENTITIES: [&str; 1] = ["developer"];
+/// Identities beside the processes that get a certificate: a person who calls services directly, and
+/// one who operates them with `mainstayctl`.
+pub(crate) const EXTRA_IDENTITIES: [&str; 2] = ["developer", "operator"];
 
 /// Number of waves.
 pub(crate) const WAVES: usize = 3;

@@ -153,7 +153,7 @@ async fn the_last_administrator_stays_however_many_try_at_once(transport: Transp
 }
 
 async fn a_subject_has_so_many_bindings_at_most(transport: Transport) {
-    let config = Config { max_bindings_per_subject: 3 };
+    let config = Config { max_bindings_per_subject: 3, ..Config::default() };
     let authz = Authz::begin_with(transport, config).await;
     let subject = format!("user:{}", authz.member().await);
     authz.bind("member", &subject, "users/1").await.unwrap();

@@ -6,7 +6,8 @@ use rand::RngExt as _;
 
 use crate::kernel::settings::EventSettings;
 
-/// Exponential back-off with jitter: what failed together is not tried again together.
+/// Exponential back-off with full jitter: a wait is drawn from nothing to its nominal length, so
+/// that what failed together spreads over the whole time instead of coming back in waves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -18,11 +19,15 @@ impl Backoff {
         Self { first: settings.retry_backoff, longest: settings.max_retry_backoff }
     }
 
-    /// The wait after the given number of failed attempts, from half to all of its nominal length.
+    /// The wait after the given number of failed attempts.
     pub(crate) fn wait(self, attempts: u32) -> Duration {
+        self.nominal(attempts).mul_f64(rand::rng().random_range(0.0..=1.0))
+    }
+
+    /// The longest that [`Backoff::wait`] may be.
+    fn nominal(self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(20);
-        let nominal = self.first.saturating_mul(1 << doublings).min(self.longest);
-        nominal.mul_f64(rand::rng().random_range(0.5..=1.0))
+        self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 }
 
@@ -34,9 +39,20 @@ mod tests {
     fn waits_grow_and_stay_below_the_longest() {
         let backoff =
             Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30) };
-        for (attempts, most_millis) in [(0, 100), (1, 100), (2, 200), (5, 1600), (99, 30_000)] {
-            let wait = backoff.wait(attempts).as_millis();
-            assert!(wait <= most_millis && wait >= most_millis / 2, "{attempts}: {wait} ms");
+        for (attempts, nominal) in [(0, 100), (1, 100), (2, 200), (5, 1600), (99, 30_000)] {
+            assert_eq!(backoff.nominal(attempts).as_millis(), nominal, "{attempts}");
+        }
+    }
+
+    #[test]
+    fn waits_spread_over_the_whole_of_their_nominal_length() {
+        let backoff = Backoff { first: Duration::from_secs(8), longest: Duration::from_secs(8) };
+        let waits: Vec<_> = (0..400).map(|_| backoff.wait(1)).collect();
+        for quarter in 0..4 {
+            let (from, to) = (quarter * 2, quarter * 2 + 2);
+            let within = |wait: &&Duration| (from..to).contains(&wait.as_secs());
+            let count = waits.iter().filter(within).count();
+            assert!(count > 40, "{count} of 400 waits between {from} and {to} s");
         }
     }
 }

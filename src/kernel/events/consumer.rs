@@ -1,5 +1,7 @@
 //! A consumer: which events a service listens to, and what it does about them.
 
+mod status;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::EventSettings;
 use crate::kernel::telemetry::Metrics;
+pub use status::{ConsumerState, ConsumerStatus, Consumers};
 
 /// What handles an event.
 pub(super) type Handler = Arc<dyn Fn(Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -32,15 +35,32 @@ pub struct Received<E> {
 ///
 /// A handler runs inside the transaction of its inbox row: `Database::begin` joins it, and what it
 /// writes is there exactly once, however often the event is delivered. It runs inside the call in
-/// which the event was caused. An error rolls back and is retried with back-off, while events about
-/// other aggregates go on; an `INVALID_ARGUMENT` is not retried. Effects outside the database, such
-/// as calls to other services, may repeat and must be idempotent; make them before the first
-/// `begin`, so that no other writer waits for them.
+/// which the event was caused. Effects outside the database, such as calls to other services, may
+/// repeat and must be idempotent; make them before the first `begin`, so that no other writer waits
+/// for them.
+///
+/// An error rolls back. What then becomes of the event, its code says; events about other aggregates
+/// go on meanwhile.
+///
+/// | code of the error | the event |
+/// |---|---|
+/// | UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED | is not at fault: tried again for as long as it takes |
+/// | INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED, DATA_LOSS, a payload that cannot be decoded | will never do: a dead letter at once |
+/// | any other, a panic, the end of the process | is tried `events.max_attempts` times, then a dead letter |
+///
+/// Attempts that count are counted in the database, so that an event that takes its process with it
+/// ends among the dead letters too. An event of a type for which there is no handler is none of the
+/// consumer's business and is passed over: publishers may add types before consumers know them.
+///
+/// After a dead letter the later events of its aggregate go on, unless the consumer is told to
+/// [park the aggregate](Self::park_aggregate).
 pub struct Consumer {
     name: &'static str,
     by_type: HashMap<String, Handler>,
     by_topic: HashMap<String, Handler>,
+    parks_aggregate: bool,
     metrics: Option<Metrics>,
+    consumers: Consumers,
 }
 
 /// What a consumer needs in order to start.
@@ -60,7 +80,14 @@ pub struct Start<'a> {
 impl Consumer {
     /// A consumer that listens to nothing yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, by_type: HashMap::new(), by_topic: HashMap::new(), metrics: None }
+        Self {
+            name,
+            by_type: HashMap::new(),
+            by_topic: HashMap::new(),
+            parks_aggregate: false,
+            metrics: None,
+            consumers: Consumers::default(),
+        }
     }
 
     /// Its name.
@@ -99,6 +126,20 @@ impl Consumer {
         self
     }
 
+    /// Events of an aggregate of which a letter is parked are parked behind it, in order, instead of
+    /// being handled: for consumers whose effect makes no sense without the one before. Replayed
+    /// together, they are handled in order.
+    pub fn park_aggregate(mut self) -> Self {
+        self.parks_aggregate = true;
+        self
+    }
+
+    /// Appears in the list of the process's consumers.
+    pub fn listed_in(mut self, consumers: Consumers) -> Self {
+        self.consumers = consumers;
+        self
+    }
+
     /// Counts dead letters and reports how far behind it is.
     pub fn report_to(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
@@ -113,13 +154,20 @@ impl Consumer {
         let kept = topics.iter().filter_map(|topic| catalog.topic(topic)?.retention);
         let retention = kept.chain([start.settings.retention]).max().unwrap_or_default();
         let group = format!("{}.{}", start.service, self.name);
-        let runner = runner::Runner::new(self, group.clone(), topics, retention, start);
+        let status = ConsumerStatus::new(&group, &topics);
+        self.consumers.add(Arc::clone(&status));
+        let runner = runner::Runner::new(self, status, retention, start)?;
         Ok(Worker::spawn(group, |stop| runner.run(stop)))
     }
 
     /// What handles an event; `None` if the consumer takes no interest in its type.
     pub(super) fn handler(&self, envelope: &Envelope) -> Option<&Handler> {
         self.by_type.get(&envelope.r#type).or_else(|| self.by_topic.get(&envelope.topic))
+    }
+
+    /// Whether an aggregate waits behind its dead letters.
+    pub(super) fn parks_aggregate(&self) -> bool {
+        self.parks_aggregate
     }
 
     /// Reports to the metrics, if there are any.

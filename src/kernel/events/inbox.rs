@@ -46,6 +46,21 @@ pub(crate) async fn contains(database: &Database, consumer: &str, event_id: &str
     Ok(database.connection().query_one(&query).await?.is_some())
 }
 
+/// Takes the row away, so that the consumer takes the event once more: for a replay.
+pub(crate) async fn remove(
+    transaction: &DatabaseTransaction,
+    consumer: &str,
+    event_id: &str,
+) -> Result<()> {
+    let statement = Query::delete()
+        .from_table(Inbox::Table)
+        .and_where(Expr::col(Inbox::Consumer).eq(consumer))
+        .and_where(Expr::col(Inbox::EventId).eq(event_id))
+        .take();
+    transaction.execute(&statement).await?;
+    Ok(())
+}
+
 /// Forgets what was handled longer ago than `retention`, which must exceed how long the bus keeps
 /// records: what it forgets could otherwise be delivered again.
 pub(crate) async fn prune(database: &Database, retention: Duration) -> Result<u64> {

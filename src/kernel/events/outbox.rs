@@ -19,9 +19,11 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::telemetry::propagation::traceparent;
 
-pub(crate) use queue::{backlog, claim, is_waiting, postpone, release, remove};
-pub(crate) use schema::CreateOutbox;
+pub(crate) use queue::{
+    Failing, backlog, claim, failing, is_waiting, oldest, postpone, release, remove,
+};
 use schema::Outbox;
+pub(crate) use schema::{AddLastError, CreateOutbox};
 
 /// Writes an event into the outbox of the open transaction.
 pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
@@ -58,6 +60,48 @@ pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
             traceparent().into(),
             origin.actor.into(),
             origin.request_id.into(),
+            now.into(),
+            now.into(),
+        ])
+        .map_err(Error::internal)?
+        .take();
+    open.connection().execute(&statement).await?;
+    open.note_published();
+    Ok(())
+}
+
+/// Writes a record as it is into the outbox of the open transaction: one that no contract declares,
+/// such as a dead letter.
+pub(crate) async fn append_record(open: &Open, record: &Envelope) -> Result<()> {
+    let id: Uuid = record.id.parse().map_err(Error::internal)?;
+    let now = now_micros();
+    let statement = Query::insert()
+        .into_table(Outbox::Table)
+        .columns([
+            Outbox::Id,
+            Outbox::Aggregatetype,
+            Outbox::Aggregateid,
+            Outbox::Type,
+            Outbox::Payload,
+            Outbox::Topic,
+            Outbox::Source,
+            Outbox::Traceparent,
+            Outbox::Actor,
+            Outbox::RequestId,
+            Outbox::CreatedAt,
+            Outbox::NextAttemptAt,
+        ])
+        .values([
+            id.into(),
+            record.topic.as_str().into(),
+            record.subject.as_str().into(),
+            record.r#type.as_str().into(),
+            record.data.clone().into(),
+            record.topic.as_str().into(),
+            format!("/{}", open.database().service()).into(),
+            record.traceparent.as_str().into(),
+            record.actor.as_str().into(),
+            record.request_id.as_str().into(),
             now.into(),
             now.into(),
         ])

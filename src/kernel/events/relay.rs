@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::bus::EventBus;
+use super::dead_letter::describe;
 use super::outbox::{self, Row};
 use crate::kernel::database::Database;
 use crate::kernel::error::{Error, Result};
@@ -140,14 +141,15 @@ impl Relay {
         };
         let Some((head, rest)) = rows.split_first() else { return Ok(()) };
         let attempts = u32::try_from(head.attempts).unwrap_or_default().saturating_add(1);
+        let reason = describe(&error);
         tracing::warn!(
             event_id = head.envelope.id,
             topic = head.envelope.topic,
             attempts,
-            error = format!("{:#}", anyhow::Error::from(error)),
+            error = reason,
             "cannot publish an event"
         );
-        outbox::postpone(&self.database, head, self.backoff.wait(attempts)).await?;
+        outbox::postpone(&self.database, head, self.backoff.wait(attempts), &reason).await?;
         outbox::release(&self.database, &positions(rest)).await
     }
 

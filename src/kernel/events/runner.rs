@@ -1,30 +1,50 @@
 //! Running a consumer: one lane for each aggregate, so that a failing event holds back only those
 //! that must wait for it.
+//!
+//! The runner outlives its faults. A broker that is away is asked again; a panic outside a handler,
+//! or a subscription that ends, makes the process unready until events come again. Both with
+//! back-off.
 
 mod attempt;
 mod lanes;
+mod ledger;
+mod scrub;
+mod settle;
+mod verdict;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures::FutureExt as _;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::backoff::Backoff;
-use super::bus::{Delivery, EventBus, Subscription};
-use super::consumer::{Consumer, Start};
+use super::bus::{EventBus, Subscription};
+use super::consumer::{Consumer, ConsumerState, ConsumerStatus, Start};
 use super::dead_letter::describe;
-use super::inbox;
+use super::tried::session;
+use super::{inbox, redelivery, tried};
 use crate::kernel::database::Database;
-use crate::kernel::error::Result;
-use attempt::{Attempts, Outcome};
-use lanes::Lanes;
+use crate::kernel::error::{Error, Result};
+use attempt::panic_text;
+use lanes::{Lanes, Task};
+use settle::{Outcome, Settler};
+use verdict::Verdict;
 
 /// The most deliveries taken and not yet acknowledged.
 const WINDOW: usize = 1000;
+/// The most events taken at once from the queue of redeliveries.
+const REDELIVERIES: u64 = 100;
+/// How often that queue is looked at when nothing wakes the runner.
+const REDELIVERY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the lag is counted.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the process says that it lives, and keeps what it has claimed.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the inbox is pruned.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The inbox remembers this many times longer than the bus keeps records.
@@ -32,153 +52,270 @@ const INBOX_FACTOR: u32 = 2;
 
 /// One consumer group in this process.
 pub(super) struct Runner {
-    group: String,
-    topics: Vec<String>,
+    status: Arc<ConsumerStatus>,
     bus: Arc<dyn EventBus>,
     database: Option<Database>,
     backoff: Backoff,
     inbox_retention: Duration,
-    attempts: Arc<Attempts>,
+    settler: Arc<Settler>,
 }
 
 impl Runner {
     /// `retention` is the longest that one of the topics keeps records.
     pub(super) fn new(
         consumer: Consumer,
-        group: String,
-        topics: Vec<String>,
+        status: Arc<ConsumerStatus>,
         retention: Duration,
         start: Start<'_>,
-    ) -> Self {
-        let backoff = Backoff::new(start.settings);
-        let attempts = Attempts::new(consumer, group.clone(), &start, backoff);
-        Self {
-            group,
-            topics,
+    ) -> anyhow::Result<Self> {
+        let settler = Settler::new(consumer, Arc::clone(&status), &start, start.pool)?;
+        Ok(Self {
+            status,
             bus: start.bus,
             database: start.database,
-            backoff,
+            backoff: Backoff::new(start.settings),
             inbox_retention: retention.saturating_mul(INBOX_FACTOR),
-            attempts: Arc::new(attempts),
-        }
+            settler: Arc::new(settler),
+        })
     }
 
-    /// Consumes until told to stop; a broker that is away is waited for.
+    /// Consumes until told to stop, whatever happens meanwhile.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         while !stop.is_cancelled() {
-            let Err(error) = self.subscribe_and_consume(&stop, &mut failures).await else { return };
+            let session = Uuid::now_v7().to_string();
+            let life = AssertUnwindSafe(self.live(&session, &stop, &mut failures)).catch_unwind();
+            let fault = match life.await {
+                Ok(Ok(())) => {
+                    self.end(&session).await;
+                    break;
+                }
+                // In order as far as handlers go: all that was under way has ended.
+                Ok(Err(error)) => {
+                    self.end(&session).await;
+                    Fault::of(&error)
+                }
+                Err(panic) => Fault { outage: false, reason: panic_text(&*panic) },
+            };
             failures += 1;
-            tracing::warn!(
-                consumer = self.group,
-                error = describe(&error),
-                failures,
-                "cannot consume events"
-            );
+            self.report_fault(fault, failures);
             tokio::select! {
                 () = tokio::time::sleep(self.backoff.wait(failures)) => {}
                 () = stop.cancelled() => {}
             }
         }
+        self.set_state(ConsumerState::Stopped);
     }
 
-    async fn subscribe_and_consume(
+    /// From a session's begin to the end of its subscription.
+    async fn live(
         &self,
+        session: &str,
         stop: &CancellationToken,
         failures: &mut u32,
     ) -> Result<()> {
-        let mut subscription = self.bus.subscribe(&self.group, &self.topics).await?;
-        let result = self.consume(subscription.as_mut(), stop, failures).await;
-        let closed = subscription.close().await;
-        result.and(closed)
-    }
-
-    async fn consume(
-        &self,
-        subscription: &mut dyn Subscription,
-        stop: &CancellationToken,
-        failures: &mut u32,
-    ) -> Result<()> {
-        // Ends with the subscription: an event that waits for its next attempt must not keep a lost
-        // subscription from being made anew.
-        let session = stop.child_token();
-        let mut lanes = Lanes::default();
-        let mut under_way = JoinSet::new();
-        let (mut prune, mut report) = (every(PRUNE_INTERVAL), every(REPORT_INTERVAL));
-        let result = loop {
-            tokio::select! {
-                () = stop.cancelled() => break Ok(()),
-                Some(done) = under_way.join_next() => {
-                    if let Err(error) = self.settle(subscription, &mut lanes, &mut under_way, &session, done).await {
-                        break Err(error);
-                    }
-                }
-                next = subscription.next(), if lanes.len() < WINDOW => match next {
-                    Ok(delivery) => {
-                        *failures = 0;
-                        if let Some(delivery) = lanes.add(delivery) {
-                            self.begin(&mut under_way, delivery, &session);
-                        }
-                    }
-                    Err(error) => break Err(error),
-                },
-                _ = prune.tick() => self.prune().await,
-                _ = report.tick() => {
-                    let lag = subscription.lag().await;
-                    self.attempts.report_lag(lag);
-                }
-            }
+        self.settler.ledger.begin_session(session, WINDOW).await?;
+        let mut subscription =
+            self.bus.subscribe(self.status.group(), self.status.topics()).await?;
+        let mut turn = Turn {
+            runner: self,
+            session,
+            // Ends with the subscription: an event that waits for its next attempt must not keep a
+            // lost subscription from being made anew.
+            stop: stop.child_token(),
+            lanes: Lanes::default(),
+            under_way: JoinSet::new(),
         };
-        session.cancel();
-        // What waits in the lanes is delivered again; what is under way is finished.
-        while let Some(done) = under_way.join_next().await {
-            if let Ok((delivery, Outcome::Settled)) = done {
-                subscription.acknowledge(delivery).await?;
-            }
-        }
-        result
+        let result = turn.consume(subscription.as_mut(), stop, failures).await;
+        let finished = turn.finish(subscription.as_mut()).await;
+        let closed = subscription.close().await;
+        result.and(finished).and(closed)
     }
 
-    fn begin(
-        &self,
-        under_way: &mut JoinSet<(Delivery, Outcome)>,
-        delivery: Delivery,
-        session: &CancellationToken,
-    ) {
-        let (attempts, stop) = (self.attempts.clone(), session.clone());
-        under_way.spawn(async move {
-            let outcome = attempts.settle(&delivery, &stop).await;
-            (delivery, outcome)
+    async fn end(&self, session: &str) {
+        let Some(database) = &self.database else { return };
+        let group = self.status.group();
+        let given_back = redelivery::hold(database, group, session, Duration::ZERO).await;
+        if let Err(error) = given_back.and(session::end(database, group, session).await) {
+            // The next session is careful for nothing, and that is all.
+            tracing::debug!(consumer = group, error = describe(&error), "a session stays open");
+        }
+    }
+
+    fn report_fault(&self, fault: Fault, failures: u32) {
+        let (consumer, reason) = (self.status.group(), fault.reason);
+        match fault.outage {
+            true => tracing::warn!(consumer, error = reason, failures, "cannot consume events"),
+            false => tracing::error!(consumer, error = reason, failures, "the consumer died"),
+        }
+        self.set_state(match fault.outage {
+            true => ConsumerState::Waiting { reason, failures },
+            false => ConsumerState::Failed { reason, failures },
         });
     }
 
-    async fn settle(
-        &self,
-        subscription: &mut dyn Subscription,
-        lanes: &mut Lanes,
-        under_way: &mut JoinSet<(Delivery, Outcome)>,
-        session: &CancellationToken,
-        done: Result<(Delivery, Outcome), tokio::task::JoinError>,
-    ) -> Result<()> {
-        let (delivery, outcome) = done.map_err(crate::kernel::error::Error::internal)?;
-        if outcome == Outcome::Stopped {
-            return Ok(());
+    fn set_state(&self, state: ConsumerState) {
+        let (group, up) = (self.status.group(), state == ConsumerState::Consuming);
+        self.settler.consumer().metrics(|metrics| metrics.consumer_up(group, up));
+        self.status.set_state(state);
+    }
+
+    async fn renew(&self, session: &str) {
+        let Some(database) = &self.database else { return };
+        let group = self.status.group();
+        let held = redelivery::hold(database, group, session, redelivery::LEASE).await;
+        if let Err(error) = held.and(session::renew(database, group, session).await) {
+            tracing::warn!(consumer = group, error = describe(&error), "cannot renew a session");
         }
-        if let Some(next) = lanes.advance(&delivery) {
-            self.begin(under_way, next, session);
-        }
-        subscription.acknowledge(delivery).await
     }
 
     async fn prune(&self) {
         let Some(database) = &self.database else { return };
-        if let Err(error) = inbox::prune(database, self.inbox_retention).await {
+        let tried = tried::prune(database, self.inbox_retention).await;
+        if let Err(error) = inbox::prune(database, self.inbox_retention).await.and(tried) {
             tracing::warn!(
-                consumer = self.group,
+                consumer = self.status.group(),
                 error = describe(&error),
                 "cannot prune the inbox"
             );
         }
+    }
+}
+
+/// One subscription with all that is under way on it.
+struct Turn<'a> {
+    runner: &'a Runner,
+    session: &'a str,
+    stop: CancellationToken,
+    lanes: Lanes,
+    under_way: JoinSet<(Task, Outcome)>,
+}
+
+impl Turn<'_> {
+    async fn consume(
+        &mut self,
+        subscription: &mut dyn Subscription,
+        stop: &CancellationToken,
+        failures: &mut u32,
+    ) -> Result<()> {
+        let runner = self.runner;
+        let (mut prune, mut report) = (every(PRUNE_INTERVAL), every(REPORT_INTERVAL));
+        let (mut look, mut renewal) = (every(REDELIVERY_INTERVAL), every(RENEWAL_INTERVAL));
+        // Subscribing may succeed where taking events does not: a consumer that died is well again
+        // when it has held out until its first report, or has taken an event.
+        if *failures == 0 {
+            runner.set_state(ConsumerState::Consuming);
+        }
+        report.tick().await;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(done) = self.under_way.join_next() => self.settle(subscription, done).await?,
+                next = subscription.next(), if self.lanes.len() < WINDOW => {
+                    let delivery = next?;
+                    if std::mem::take(failures) > 0 {
+                        runner.set_state(ConsumerState::Consuming);
+                    }
+                    self.take(delivery.into());
+                }
+                _ = prune.tick() => runner.prune().await,
+                _ = renewal.tick() => runner.renew(self.session).await,
+                _ = look.tick() => self.take_redeliveries().await?,
+                () = runner.status.redelivery().notified() => self.take_redeliveries().await?,
+                _ = report.tick() => {
+                    let lag = subscription.lag().await?;
+                    *failures = 0;
+                    runner.set_state(ConsumerState::Consuming);
+                    runner.status.set_lag(lag);
+                    let group = runner.status.group();
+                    runner.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
+                }
+            }
+        }
+    }
+
+    /// What waits in the lanes is delivered again; what is under way is finished.
+    async fn finish(&mut self, subscription: &mut dyn Subscription) -> Result<()> {
+        self.stop.cancel();
+        while let Some(done) = self.under_way.join_next().await {
+            let Ok((task, outcome)) = done else { continue };
+            if outcome != Outcome::Stopped {
+                self.acknowledge(subscription, task, outcome).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, task: Task) {
+        if let Some(task) = self.lanes.add(task) {
+            self.begin(task);
+        }
+    }
+
+    async fn take_redeliveries(&mut self) -> Result<()> {
+        let Some(database) = &self.runner.database else { return Ok(()) };
+        if self.lanes.len() >= WINDOW {
+            return Ok(());
+        }
+        let group = self.runner.status.group();
+        let claimed = redelivery::claim(database, group, self.session, REDELIVERIES).await?;
+        for envelope in claimed {
+            self.take(Task::redelivered(envelope));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, task: Task) {
+        let (settler, stop) = (self.runner.settler.clone(), self.stop.clone());
+        self.under_way.spawn(async move {
+            let outcome = settler.settle(&task, &stop).await;
+            (task, outcome)
+        });
+    }
+
+    async fn settle(
+        &mut self,
+        subscription: &mut dyn Subscription,
+        done: Result<(Task, Outcome), JoinError>,
+    ) -> Result<()> {
+        let (task, outcome) = done.map_err(Error::internal)?;
+        if outcome == Outcome::Stopped {
+            return Ok(());
+        }
+        if let Some(next) = self.lanes.advance(&task) {
+            self.begin(next);
+        }
+        self.acknowledge(subscription, task, outcome).await
+    }
+
+    async fn acknowledge(
+        &self,
+        subscription: &mut dyn Subscription,
+        task: Task,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let event_id = task.envelope.id.clone();
+        match (task.into_delivery(), &self.runner.database) {
+            (Some(delivery), _) => subscription.acknowledge(delivery).await,
+            (None, Some(database)) if outcome == Outcome::Handled => {
+                redelivery::settle(database, self.runner.status.group(), &event_id).await
+            }
+            // Parking it has taken it from the queue.
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Why a consumer does not consume.
+struct Fault {
+    /// Whether something is away that comes back by itself.
+    outage: bool,
+    reason: String,
+}
+
+impl Fault {
+    fn of(error: &Error) -> Self {
+        Self { outage: Verdict::of(error) == Verdict::Outage, reason: describe(error) }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kernel::channel::MeshChannel;
 use crate::kernel::database::Database;
-use crate::kernel::events::{EventBus, PreparedBus, open_bus};
+use crate::kernel::events::{Consumers, EventBus, PreparedBus, open_bus};
 use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry};
@@ -34,6 +34,7 @@ pub(super) struct Kernel {
     pub(super) bus: Arc<PreparedBus>,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
+    pub(super) consumers: Consumers,
     pub(super) shutdown: CancellationToken,
     /// The policies of the contracts, known once the module is: channels are made before.
     pub(super) policies: Arc<OnceLock<Arc<PolicyTable>>>,
@@ -56,6 +57,7 @@ impl Kernel {
             bus: Arc::new(PreparedBus::new(open_bus(&settings.events)?)),
             metrics: Metrics::new(name, version),
             readiness: Readiness::default(),
+            consumers: Consumers::default(),
             shutdown: CancellationToken::new(),
             policies: Arc::default(),
             channels: Mutex::default(),

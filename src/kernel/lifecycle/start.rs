@@ -11,7 +11,7 @@ use super::running::{Running, Workers};
 use super::validate::Contracts;
 use crate::kernel::events::{self, PermissionDeclaration, Relay, declare};
 use crate::kernel::health::{admin_app, grpc_health};
-use crate::kernel::policy::PolicyTable;
+use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
 use crate::kernel::server::{GrpcContext, Listener, grpc_app};
 use crate::kernel::settings::{ServiceSettings, Settings};
@@ -59,7 +59,7 @@ where
     let workers = start_workers(&kernel, &mut module, &contracts.pool)?;
     let instance = listeners.instance(&kernel, &module)?;
     let admin = std::mem::take(&mut module.admin);
-    let app = app(&kernel, module, &contracts.policies)?;
+    let app = app(&kernel, module, &contracts)?;
     let registration = kernel.registry.register(instance).await?;
     kernel.readiness.set_ready();
     Ok(listeners.serve(app, admin, kernel, workers, registration))
@@ -116,6 +116,7 @@ fn start_workers(
     }
     for consumer in std::mem::take(&mut module.consumers) {
         let consumer = consumer.report_to(kernel.metrics.clone());
+        let consumer = consumer.listed_in(kernel.consumers.clone());
         workers.add(consumer.start(events::Start {
             service: kernel.name,
             database: kernel.used_database().cloned(),
@@ -130,6 +131,8 @@ fn start_workers(
     if let Some(verifier) = &module.verifier {
         verifier.spawn_refresh(kernel.shutdown.clone());
     }
+    let consumers = kernel.consumers.clone();
+    kernel.readiness.add("consumers", move || std::future::ready(consumers.check()));
     let watched = workers.clone();
     kernel.readiness.add("workers", move || {
         let dead = watched.dead();
@@ -201,13 +204,13 @@ impl Listeners {
 }
 
 /// What the service's listener serves: the edge's own application, or gRPC behind the policy.
-fn app(
-    kernel: &Kernel,
-    module: Module,
-    policies: &Arc<PolicyTable>,
-) -> anyhow::Result<axum::Router> {
+fn app(kernel: &Kernel, mut module: Module, contracts: &Contracts) -> anyhow::Result<axum::Router> {
     if let Some(app) = module.http {
         return Ok(app);
+    }
+    let operations = contracts.pool.get_service_by_name(operations::SERVICE).is_some();
+    if operations {
+        module.services.push(operations::SERVICE);
     }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(module.descriptors);
@@ -218,12 +221,22 @@ fn app(
         .build_v1()
         .context("the contracts cannot be reflected")?;
     let health = grpc_health(kernel.readiness.clone(), module.services);
-    let services = route(route(module.grpc, reflection), health);
+    let mut services = route(route(module.grpc, reflection), health);
+    if operations {
+        let operations = Operations::new(
+            kernel.name,
+            kernel.used_database().cloned(),
+            kernel.bus.clone(),
+            kernel.consumers.clone(),
+            &contracts.pool,
+        )?;
+        services = route(services, operations.into_server());
+    }
     Ok(grpc_app(
         services,
         GrpcContext {
             service: kernel.name.to_owned(),
-            policies: Arc::clone(policies),
+            policies: Arc::clone(&contracts.policies),
             authorizer: module.authorizer,
             entitlements: module.entitlements,
             tokens: module.verifier,

@@ -9,6 +9,10 @@ use crate::kernel::error::{Error, PERMISSION_DENIED, Result};
 /// The mesh identity of the gateway.
 pub const GATEWAY: &str = "gateway";
 
+/// The mesh identity of operators: people and their tools. It may call what contracts name it for,
+/// and speaks for a user only by the user's access token.
+pub const OPERATOR: &str = "operator";
+
 /// The peer of a connection that proves no identity.
 pub const ANONYMOUS: &str = "anonymous";
 
@@ -39,10 +43,10 @@ impl Callers {
         (routed && peer == GATEWAY) || self.names(peer)
     }
 
-    /// Whether the contract names a peer itself, not by `*`. Only such a peer is believed when it
-    /// says for which user it calls.
+    /// Whether the contract names a service itself, not by `*`. Only such a peer is believed when it
+    /// says for which user it calls; an operator never is.
     pub fn name_explicitly(&self, peer: &str) -> bool {
-        is_member(peer) && self.named.iter().any(|name| name == peer)
+        peer != OPERATOR && is_member(peer) && self.named.iter().any(|name| name == peer)
     }
 
     /// Whether the contract names a peer, be it by `*`.

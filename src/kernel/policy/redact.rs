@@ -52,6 +52,37 @@ impl Redactor {
         }
     }
 
+    /// The texts that stand in protected fields of a message, at any depth: what a text about it must
+    /// not repeat.
+    pub fn protected_texts(&self, descriptor: &MessageDescriptor, message: &[u8]) -> Vec<String> {
+        let mut texts = Vec::new();
+        if let Ok(message) = DynamicMessage::decode(descriptor.clone(), message) {
+            self.collect(&message, false, &mut texts);
+        }
+        texts
+    }
+
+    fn collect(&self, message: &DynamicMessage, all: bool, texts: &mut Vec<String>) {
+        for (field, value) in message.fields() {
+            let protected = all || self.protected.contains(field.full_name());
+            self.collect_value(value, protected, texts);
+        }
+    }
+
+    fn collect_value(&self, value: &Value, protected: bool, texts: &mut Vec<String>) {
+        match value {
+            Value::Message(inner) => self.collect(inner, protected, texts),
+            Value::List(items) => {
+                items.iter().for_each(|item| self.collect_value(item, protected, texts));
+            }
+            Value::Map(pairs) => {
+                pairs.values().for_each(|item| self.collect_value(item, protected, texts));
+            }
+            Value::String(text) if protected => texts.push(text.clone()),
+            _ => {}
+        }
+    }
+
     fn message(&self, message: &DynamicMessage) -> Json {
         let descriptor = message.descriptor();
         if descriptor.full_name() == ANY {

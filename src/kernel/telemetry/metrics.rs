@@ -40,6 +40,9 @@ struct Inner {
     outbox_backlog: Gauge,
     consumer_lag: Family<ConsumerLabels, Gauge>,
     dead_letters: Family<ConsumerLabels, Counter>,
+    consumer_retries: Family<RetryLabels, Counter>,
+    consumer_waiting: Family<ConsumerLabels, Gauge>,
+    consumer_up: Family<ConsumerLabels, Gauge>,
     job_runs: Family<JobLabels, Counter>,
 }
 
@@ -74,6 +77,15 @@ struct ConsumerLabels {
     consumer: String,
 }
 
+/// Labels of `mainstay_consumer_retries_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RetryLabels {
+    /// The consumer's group.
+    consumer: String,
+    /// Name of the gRPC status with which the attempt failed, such as `UNAVAILABLE`.
+    code: &'static str,
+}
+
 /// Labels of `mainstay_job_runs_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
@@ -94,6 +106,9 @@ impl Metrics {
             outbox_backlog: Gauge::default(),
             consumer_lag: Family::default(),
             dead_letters: Family::default(),
+            consumer_retries: Family::default(),
+            consumer_waiting: Family::default(),
+            consumer_up: Family::default(),
             job_runs: Family::default(),
         };
         inner.register_all(service, version);
@@ -146,6 +161,23 @@ impl Metrics {
         self.0.dead_letters.get_or_create(&ConsumerLabels::new(consumer)).inc();
     }
 
+    /// An attempt failed and is made again.
+    pub fn consumer_retry(&self, consumer: &str, code: Code) {
+        let labels = RetryLabels { consumer: consumer.to_owned(), code: code_name(code) };
+        self.0.consumer_retries.get_or_create(&labels).inc();
+    }
+
+    /// How many events of a consumer wait in this process for their next attempt.
+    pub fn consumer_waiting(&self, consumer: &str, events: usize) {
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        self.0.consumer_waiting.get_or_create(&ConsumerLabels::new(consumer)).set(events);
+    }
+
+    /// Whether a consumer takes events: 0 while its broker is away or it died.
+    pub fn consumer_up(&self, consumer: &str, up: bool) {
+        self.0.consumer_up.get_or_create(&ConsumerLabels::new(consumer)).set(i64::from(up));
+    }
+
     /// A job ran.
     pub fn job_run(&self, job: &str, succeeded: bool) {
         let outcome = if succeeded { "ok" } else { "failed" };
@@ -191,6 +223,21 @@ impl Inner {
             "mainstay_dead_letters",
             "Events that a consumer gave up",
             self.dead_letters.clone(),
+        );
+        registry.register(
+            "mainstay_consumer_retries",
+            "Attempts at an event that failed and are made again",
+            self.consumer_retries.clone(),
+        );
+        registry.register(
+            "mainstay_consumer_waiting",
+            "Events that wait in this process for their next attempt",
+            self.consumer_waiting.clone(),
+        );
+        registry.register(
+            "mainstay_consumer_up",
+            "1 while a consumer takes events, 0 while its broker is away or it died",
+            self.consumer_up.clone(),
         );
         registry.register("mainstay_job_runs", "Runs of a job", self.job_runs.clone());
     }

@@ -151,3 +151,14 @@ impl Subscription for Garbling {
         self.0.close().await
     }
 }
+
+/// Its client is out of order for as long as it is told to be.
+pub(crate) struct Panics(pub(crate) Arc<AtomicBool>);
+
+impl Fault for Panics {
+    fn subscribed(&self, subscription: Box<dyn Subscription>) -> Box<dyn Subscription> {
+        let panics = self.0.load(Ordering::SeqCst);
+        assert!(!panics, "the broker's client is out of order");
+        subscription
+    }
+}

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait as _;
-use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait as _, Order, Query, SelectStatement};
+use sea_orm::sea_query::{
+    Alias, Condition, Expr, ExprTrait as _, Order, Query, SelectStatement, UpdateStatement,
+};
+use sea_orm::{ConnectionTrait as _, QueryResult};
 use uuid::Uuid;
 
 use super::Row;
@@ -31,6 +33,51 @@ pub(crate) async fn backlog(database: &Database) -> Result<i64> {
         .take();
     let row = database.connection().query_one(&query).await?;
     Ok(row.map(|row| row.try_get("", "waiting")).transpose()?.unwrap_or_default())
+}
+
+/// When the oldest event that waits was written, in Unix microseconds.
+pub(crate) async fn oldest(database: &Database) -> Result<Option<i64>> {
+    let query = Query::select()
+        .expr_as(Expr::col(Outbox::CreatedAt).min(), "oldest")
+        .from(Outbox::Table)
+        .take();
+    let row = database.connection().query_one(&query).await?;
+    Ok(row.map(|row| row.try_get("", "oldest")).transpose()?.flatten())
+}
+
+/// An event that could not be published yet.
+pub(crate) struct Failing {
+    pub(crate) event_id: String,
+    pub(crate) topic: String,
+    pub(crate) r#type: String,
+    pub(crate) subject: String,
+    pub(crate) attempts: u32,
+    /// Unix microseconds.
+    pub(crate) next_attempt_at: i64,
+    pub(crate) reason: String,
+}
+
+/// The events that could not be published yet, oldest first.
+pub(crate) async fn failing(database: &Database, limit: u64) -> Result<Vec<Failing>> {
+    let query = Query::select()
+        .expr(Expr::cust("*"))
+        .from(Outbox::Table)
+        .and_where(Expr::col(Outbox::Attempts).gt(0))
+        .order_by(Outbox::Position, Order::Asc)
+        .limit(limit)
+        .take();
+    let read = |row: &QueryResult| -> Result<Failing> {
+        Ok(Failing {
+            event_id: row.try_get::<Uuid>("", "id")?.to_string(),
+            topic: row.try_get("", "topic")?,
+            r#type: row.try_get("", "type")?,
+            subject: row.try_get("", "aggregateid")?,
+            attempts: u32::try_from(row.try_get::<i32>("", "attempts")?).unwrap_or_default(),
+            next_attempt_at: row.try_get("", "next_attempt_at")?,
+            reason: row.try_get("", "last_error")?,
+        })
+    };
+    database.connection().query_all(&query).await?.iter().map(read).collect()
 }
 
 /// Claims up to `limit` rows for `lease`, oldest first. If the relay dies they are due again when
@@ -78,24 +125,34 @@ pub(crate) async fn remove(database: &Database, positions: &[i64]) -> Result<()>
 
 /// Gives rows back that were not published.
 pub(crate) async fn release(database: &Database, positions: &[i64]) -> Result<()> {
-    update(database, positions, None).await
+    execute(database, release_of(positions)).await
 }
 
 /// Gives a row back whose publishing failed; with it waits the rest of its aggregate.
-pub(crate) async fn postpone(database: &Database, row: &Row, wait: Duration) -> Result<()> {
+pub(crate) async fn postpone(
+    database: &Database,
+    row: &Row,
+    wait: Duration,
+    reason: &str,
+) -> Result<()> {
     let next = now_micros().saturating_add(micros(wait));
-    update(database, &[row.position], Some((row.attempts.saturating_add(1), next))).await
+    let mut postpone = release_of(&[row.position]);
+    postpone
+        .value(Outbox::Attempts, row.attempts.saturating_add(1))
+        .value(Outbox::NextAttemptAt, next)
+        .value(Outbox::LastError, reason);
+    execute(database, postpone).await
 }
 
-async fn update(database: &Database, positions: &[i64], retry: Option<(i32, i64)>) -> Result<()> {
-    let mut update = Query::update();
-    update
+fn release_of(positions: &[i64]) -> UpdateStatement {
+    Query::update()
         .table(Outbox::Table)
         .value(Outbox::ClaimedUntil, 0i64)
-        .and_where(Expr::col(Outbox::Position).is_in(positions.iter().copied()));
-    if let Some((attempts, next)) = retry {
-        update.value(Outbox::Attempts, attempts).value(Outbox::NextAttemptAt, next);
-    }
+        .and_where(Expr::col(Outbox::Position).is_in(positions.iter().copied()))
+        .take()
+}
+
+async fn execute(database: &Database, update: UpdateStatement) -> Result<()> {
     let open = database.begin_own().await?;
     open.connection().execute(&update).await?;
     open.commit().await

@@ -26,6 +26,8 @@ pub(crate) enum Outbox {
     CreatedAt,
     /// How often publishing failed.
     Attempts,
+    /// Why the last attempt failed.
+    LastError,
     /// Not to be published before.
     NextAttemptAt,
     /// The claim under which a relay publishes it.
@@ -76,5 +78,22 @@ impl MigrationTrait for CreateOutbox {
             .col(Outbox::Position)
             .take();
         manager.create_index(index).await
+    }
+}
+
+/// Adds why publishing failed.
+pub(crate) struct AddLastError;
+
+impl MigrationName for AddLastError {
+    fn name(&self) -> &str {
+        "kernel_0005_add_outbox_last_error"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddLastError {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = ColumnDef::new(Outbox::LastError).text().not_null().default("").take();
+        manager.alter_table(Table::alter().table(Outbox::Table).add_column(column).take()).await
     }
 }

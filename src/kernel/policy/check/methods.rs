@@ -156,7 +156,7 @@ impl Stated {
         let callers = texts(&self.policy, "callers");
         for caller in callers.iter().filter(|caller| !is_service(caller)) {
             faults.push(format!(
-                "the caller {caller:?} is no service; name \"gateway\", \"<name>-svc\" or \"*\""
+                "the caller {caller:?} is no service; name \"gateway\", \"operator\", \"<name>-svc\" or \"*\""
             ));
         }
         if flag(&self.policy, "internal") && callers.is_empty() {
@@ -189,12 +189,12 @@ fn is_positive(policy: &DynamicMessage, field: &str) -> bool {
     options::message(policy, field).is_none_or(|duration| nanoseconds(&duration) > 0)
 }
 
-/// `gateway`, `*`, or lower-case words joined by hyphens of which the last is `svc`.
+/// `gateway`, `operator`, `*`, or lower-case words joined by hyphens of which the last is `svc`.
 fn is_service(caller: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     };
-    matches!(caller, "gateway" | "*")
+    matches!(caller, "gateway" | "operator" | "*")
         || caller.strip_suffix("-svc").is_some_and(|name| {
             name.starts_with(|first: char| first.is_ascii_lowercase())
                 && name.split('-').all(is_word)

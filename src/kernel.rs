@@ -15,6 +15,7 @@
 //! | [`tls`] | certificates and identities of the mesh |
 //! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
 //! | [`jobs`] | periodic work |
+//! | [`redis`] | the memory that processes share |
 //! | [`cache`], [`limit`] | cache and token bucket |
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
@@ -35,6 +36,7 @@ pub mod operations;
 pub mod page;
 pub mod policy;
 pub mod proto;
+pub mod redis;
 pub mod registry;
 pub mod server;
 pub mod settings;

@@ -42,7 +42,10 @@ pub struct GatewaySettings {
     /// see `--print-settings`.
     #[serde(deserialize_with = "rate::overlay")]
     pub rates: RateTable,
-    /// For how many callers limits are remembered at once. Default: 100000.
+    /// Where it is remembered how many calls a caller has made: `local`, in each gateway for itself,
+    /// or `redis`, for all of them together; needs `redis.url`. Default: `local`.
+    pub rate_store: RateStore,
+    /// For how many callers a gateway itself remembers limits at once. Default: 100000.
     pub rate_keys: usize,
     /// Signs cursors: the same on every gateway, at least 32 random characters. Empty, the default,
     /// makes a key of its own and keeps it in the data folder, which is right for one gateway.
@@ -65,6 +68,16 @@ pub struct GatewaySettings {
     pub uri_max_bytes: usize,
 }
 
+/// Where limits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateStore {
+    /// In each gateway for itself: n gateways let n times the limit through.
+    Local,
+    /// In Redis, for all gateways together.
+    Redis,
+}
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
@@ -74,6 +87,7 @@ impl Default for GatewaySettings {
             ip_rate: Rate::per_minute(6000),
             ip_burst: 600,
             rates: rate::defaults(),
+            rate_store: RateStore::Local,
             rate_keys: 100_000,
             cursor_key: Secret::default(),
             token_issuer: DEFAULT_ISSUER.to_owned(),

@@ -80,7 +80,7 @@ pub(crate) fn stack(edge: Arc<Edge>) -> Router {
             };
             let outcome = async {
                 exchange.token().await?;
-                exchange.rate_class()?;
+                exchange.rate_class().await?;
                 exchange.message(body).await?;
                 exchange.entitlement().await?;
                 exchange.permission().await?;

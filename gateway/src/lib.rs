@@ -84,7 +84,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
     admin::report_readiness(&platform.readiness(), settled);
 
     let edge = Arc::new(Edge {
-        rates: RateLimits::new(Arc::clone(&settings)),
+        rates: RateLimits::new(Arc::clone(&settings), platform.redis())?,
         cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
         metrics: platform.metrics(),
         authorizer: Arc::new(RemoteAuthorizer::new(authz)),

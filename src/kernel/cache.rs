@@ -3,6 +3,8 @@
 //! Whoever reads a cache can do without it: an error or a missing value costs time, never
 //! correctness. Keys are the caller's; put the service and the kind of thing in front of them.
 
+mod redis;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,16 +13,19 @@ use bytes::Bytes;
 
 use crate::kernel::error::Result;
 
+pub use redis::RedisCache;
+
 /// A cache of bytes.
 #[async_trait]
 pub trait Cache: Send + Sync {
-    /// The value, unless it is gone.
+    /// The value, unless it is gone or cannot be had.
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Keeps a value for at most `time_to_live`; a value that is there is replaced.
+    /// Keeps a value for at most `time_to_live`; a value that is there is replaced. After an error
+    /// the value before may still be there.
     async fn put(&self, key: &str, value: Bytes, time_to_live: Duration) -> Result<()>;
 
-    /// Forgets a value; one that is not there is no error.
+    /// Forgets a value; one that is not there is no error. After an error it may still be there.
     async fn remove(&self, key: &str) -> Result<()>;
 }
 

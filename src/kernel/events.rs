@@ -24,7 +24,7 @@
 //! [`Transaction`]: crate::kernel::database::Transaction
 
 pub mod audit;
-mod backoff;
+pub(crate) mod backoff;
 mod bus;
 pub mod cloud_events;
 mod consumer;

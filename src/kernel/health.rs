@@ -3,6 +3,8 @@
 //! `/healthz` answers as long as the process does: who finds it silent restarts the process.
 //! `/readyz` and `grpc.health.v1` say whether it may take traffic: started, not draining, and every
 //! check of [`Readiness`] holds; who finds it unready sends nothing. `/metrics` is for Prometheus.
+//! Where only something is wrong that the process can do without, `/readyz` answers 200 and
+//! `degraded`.
 //! A service that another one depends on is no check, for one failure would make all unready.
 
 mod admin;

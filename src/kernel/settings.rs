@@ -10,6 +10,7 @@
 
 mod kernel;
 mod load;
+mod redis;
 mod secret;
 mod source;
 mod validate;
@@ -26,6 +27,7 @@ pub use kernel::{
     TlsSettings, Transport,
 };
 pub use load::{load, load_from};
+pub use redis::{CacheKind, CacheSettings, RedisSettings};
 pub use secret::Secret;
 
 /// A service's own settings, one table of the settings file.

@@ -10,6 +10,7 @@ mod database;
 mod events;
 mod health;
 mod lifecycle;
+mod limit;
 mod mesh;
 mod operations;
 mod policed;
@@ -19,6 +20,10 @@ mod public_routes;
 mod registry;
 mod server;
 mod settings;
+#[path = "../suite/cache.rs"]
+mod suite_cache;
+#[path = "../suite/limit.rs"]
+mod suite_limit;
 mod telemetry;
 mod whoami;
 mod world;

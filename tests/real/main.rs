@@ -4,6 +4,12 @@
 //! it. A suite that the embedded adapters pass as well lies in `tests/suite/`, shared with `it`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
+mod shared_memory;
+#[path = "../suite/cache.rs"]
+mod suite_cache;
+#[path = "../suite/limit.rs"]
+mod suite_limit;
+
 use mainstay_testing::{INFRA_VARIABLE, Infra};
 
 /// The servers of this run: here there is no story without them.

@@ -93,7 +93,7 @@ impl Exchange {
     }
 
     /// Takes the call's cost from the caller's bucket of the rate class.
-    pub(crate) fn rate_class(&mut self) -> Result<()> {
+    pub(crate) async fn rate_class(&mut self) -> Result<()> {
         let policy = &self.target.route.policy;
         let plan = self.call.user.as_ref().map(|user| user.plan.as_str());
         let subject = match &self.call.user {
@@ -101,7 +101,8 @@ impl Exchange {
             None => format!("ip:{}", self.client.network()),
         };
         let class = policy.rate_class.as_deref();
-        self.edge.rates.take(&subject, class, plan, policy.rate_cost, &mut self.reply_headers)
+        let reply = &mut self.reply_headers;
+        self.edge.rates.take(&subject, class, plan, policy.rate_cost, reply).await
     }
 
     /// Reads body, query and path into the request message, and checks it by the contract's rules.

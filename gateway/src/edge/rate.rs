@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use anyhow::bail;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::error::{Error, RATE_LIMITED, Result};
-use mainstay::kernel::limit::{Decision, Quota, TokenBuckets};
+use mainstay::kernel::limit::{Decision, Quota, RateLimiter, SharedBuckets, TokenBuckets};
+use mainstay::kernel::redis::Redis;
 
-use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings};
+use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, RateStore};
 use crate::error::whole_seconds;
 
 /// Names of draft-ietf-httpapi-ratelimit-headers.
@@ -16,18 +18,30 @@ pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelim
 /// Every caller's buckets.
 pub(crate) struct RateLimits {
     settings: Arc<GatewaySettings>,
-    buckets: TokenBuckets,
+    buckets: Box<dyn RateLimiter>,
 }
 
 impl RateLimits {
-    /// Full buckets for everybody.
-    pub(crate) fn new(settings: Arc<GatewaySettings>) -> Self {
-        let buckets = TokenBuckets::new(settings.rate_keys);
-        Self { settings, buckets }
+    /// Full buckets for everybody, or those that the gateways share.
+    pub(crate) fn new(
+        settings: Arc<GatewaySettings>,
+        redis: Option<Redis>,
+    ) -> anyhow::Result<Self> {
+        let buckets: Box<dyn RateLimiter> = match (settings.rate_store, redis) {
+            (RateStore::Local, _) => Box::new(TokenBuckets::new(settings.rate_keys)),
+            (RateStore::Redis, Some(redis)) => {
+                Box::new(SharedBuckets::new(redis, settings.rate_keys))
+            }
+            (RateStore::Redis, None) => bail!(
+                "gateway.rate_store is redis and redis.url is not set: set it, or \
+                 gateway.rate_store = \"local\""
+            ),
+        };
+        Ok(Self { settings, buckets })
     }
 
     /// Takes a call's cost from the subject's bucket, and says in the reply's headers what is left.
-    pub(crate) fn take(
+    pub(crate) async fn take(
         &self,
         subject: &str,
         class: Option<&str>,
@@ -38,13 +52,14 @@ impl RateLimits {
         let class = class.unwrap_or(DEFAULT_CLASS);
         let rate = self.settings.rate(class, plan.unwrap_or(DEFAULT_PLAN));
         let quota = Quota { limit: rate.count, per: rate.per };
-        let decision = self.buckets.take(&format!("{class} {subject}"), quota, cost.max(1));
+        let window = rate.per.as_secs();
+        let key = format!("{subject}:{class}:{window}");
+        let decision = self.buckets.decide(&key, quota, cost.max(1)).await;
         announce(class, quota, &decision, reply);
         if decision.allowed {
             return Ok(());
         }
-        let per = rate.per.as_secs();
-        let message = format!("at most {} {class} calls in {per} s are allowed", rate.count);
+        let message = format!("at most {} {class} calls in {window} s are allowed", rate.count);
         Err(Error::new(RATE_LIMITED, message)
             .detail("rate_class", class)
             .retry_after(decision.retry_after))

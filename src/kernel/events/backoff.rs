@@ -19,6 +19,11 @@ impl Backoff {
         Self { first: settings.retry_backoff, longest: settings.max_retry_backoff }
     }
 
+    /// From `first` up to `longest`.
+    pub(crate) fn between(first: Duration, longest: Duration) -> Self {
+        Self { first, longest }
+    }
+
     /// The wait after the given number of failed attempts.
     pub(crate) fn wait(self, attempts: u32) -> Duration {
         self.nominal(attempts).mul_f64(rand::rng().random_range(0.0..=1.0))
@@ -37,8 +42,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_stay_below_the_longest() {
-        let backoff =
-            Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30) };
+        let backoff = Backoff::between(Duration::from_millis(100), Duration::from_secs(30));
         for (attempts, nominal) in [(0, 100), (1, 100), (2, 200), (5, 1600), (99, 30_000)] {
             assert_eq!(backoff.nominal(attempts).as_millis(), nominal, "{attempts}");
         }
@@ -46,7 +50,7 @@ mod tests {
 
     #[test]
     fn waits_spread_over_the_whole_of_their_nominal_length() {
-        let backoff = Backoff { first: Duration::from_secs(8), longest: Duration::from_secs(8) };
+        let backoff = Backoff::between(Duration::from_secs(8), Duration::from_secs(8));
         let waits: Vec<_> = (0..400).map(|_| backoff.wait(1)).collect();
         for quarter in 0..4 {
             let (from, to) = (quarter * 2, quarter * 2 + 2);

@@ -21,7 +21,9 @@ pub fn admin_app(readiness: Readiness, metrics: Metrics) -> Router {
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons().await;
     if reasons.is_empty() {
-        return Json(json!({ "status": "ready", "reasons": [] })).into_response();
+        let reasons = readiness.degradations().await;
+        let status = if reasons.is_empty() { "ready" } else { "degraded" };
+        return Json(json!({ "status": status, "reasons": reasons })).into_response();
     }
     let body = Json(json!({ "status": "not ready", "reasons": reasons }));
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()

@@ -18,6 +18,7 @@ pub struct Readiness(Arc<Mutex<State>>);
 struct State {
     phase: Phase,
     checks: Vec<(String, Check)>,
+    dispensable: Vec<(String, Check)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,17 @@ impl Readiness {
         self.lock().checks.push((name.into(), check));
     }
 
+    /// Adds a check of something that the process can do without: it stays ready when the check
+    /// fails, and says what is wrong.
+    pub fn add_dispensable<F, Fut>(&self, name: impl Into<String>, check: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let check: Check = Arc::new(move || check().boxed());
+        self.lock().dispensable.push((name.into(), check));
+    }
+
     /// The start is done. A process that drains stays unready.
     pub fn set_ready(&self) {
         let mut state = self.lock();
@@ -75,9 +87,14 @@ impl Readiness {
             Phase::Draining => Some("the process is draining"),
             Phase::Ready => None,
         };
-        let failed = join_all(checks.iter().map(|(name, check)| run(name, check))).await;
         let lifecycle = lifecycle.map(|reason| Reason::new("lifecycle", reason));
-        lifecycle.into_iter().chain(failed.into_iter().flatten()).collect()
+        lifecycle.into_iter().chain(failed(&checks).await).collect()
+    }
+
+    /// What is wrong though the process can do without it; empty when nothing is.
+    pub async fn degradations(&self) -> Vec<Reason> {
+        let checks = self.lock().dispensable.clone();
+        failed(&checks).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -95,6 +112,11 @@ impl Reason {
     fn new(name: &str, reason: impl Into<String>) -> Self {
         Self { name: name.to_owned(), reason: reason.into() }
     }
+}
+
+async fn failed(checks: &[(String, Check)]) -> Vec<Reason> {
+    let checks = checks.iter().map(|(name, check)| run(name, check));
+    join_all(checks).await.into_iter().flatten().collect()
 }
 
 async fn run(name: &str, check: &Check) -> Option<Reason> {
@@ -124,6 +146,16 @@ mod tests {
         readiness.drain();
         readiness.set_ready();
         assert_eq!(names(&readiness).await, ["lifecycle", "database"]);
+    }
+
+    #[tokio::test]
+    async fn what_can_be_done_without_is_told_and_changes_nothing() {
+        let readiness = Readiness::default();
+        readiness.set_ready();
+        readiness.add_dispensable("redis", || async { Err("it is away".to_owned()) });
+        assert!(readiness.reasons().await.is_empty());
+        let degradations = readiness.degradations().await;
+        assert_eq!(degradations, [Reason::new("redis", "it is away")]);
     }
 
     #[tokio::test]

@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::kernel::cache::{Cache, LocalCache, RedisCache};
 use crate::kernel::channel::MeshChannel;
 use crate::kernel::database::Database;
 use crate::kernel::events::{Consumers, EventBus, PreparedBus, open_bus};
 use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
+use crate::kernel::redis::Redis;
 use crate::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry};
-use crate::kernel::settings::{KernelSettings, RegistryKind, RegistrySettings, Settings};
+use crate::kernel::settings::{
+    CacheKind, KernelSettings, RegistryKind, RegistrySettings, Settings,
+};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::tls::MeshIdentity;
 
@@ -32,6 +36,7 @@ pub(super) struct Kernel {
     pub(super) registry: Arc<dyn Registry>,
     /// The broker; its topics are declared once the module is known.
     pub(super) bus: Arc<PreparedBus>,
+    pub(super) redis: Option<Redis>,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) consumers: Consumers,
@@ -39,6 +44,7 @@ pub(super) struct Kernel {
     /// The policies of the contracts, known once the module is: channels are made before.
     pub(super) policies: Arc<OnceLock<Arc<PolicyTable>>>,
     channels: Mutex<BTreeMap<String, MeshChannel>>,
+    cache: OnceLock<Arc<dyn Cache>>,
     database_used: AtomicBool,
 }
 
@@ -48,6 +54,7 @@ impl Kernel {
         version: &'static str,
         settings: KernelSettings,
     ) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(name, version);
         Ok(Self {
             name,
             version,
@@ -55,7 +62,9 @@ impl Kernel {
             database: Database::open(name, &settings.database)?,
             registry: open_registry(&settings.registry)?,
             bus: Arc::new(PreparedBus::new(open_bus(&settings.events)?)),
-            metrics: Metrics::new(name, version),
+            redis: Redis::open(&settings.redis, metrics.clone())?,
+            cache: OnceLock::new(),
+            metrics,
             readiness: Readiness::default(),
             consumers: Consumers::default(),
             shutdown: CancellationToken::new(),
@@ -74,6 +83,15 @@ impl Kernel {
     /// The database is needed whether or not the service asks for it.
     pub(super) fn use_database(&self) {
         self.database_used.store(true, Ordering::Relaxed);
+    }
+
+    fn cache(&self) -> Arc<dyn Cache> {
+        let settings = &self.settings.cache;
+        let cache = self.cache.get_or_init(|| match (settings.kind, &self.redis) {
+            (CacheKind::Redis, Some(redis)) => RedisCache::shared(redis.clone(), settings),
+            _ => LocalCache::shared(settings.max_bytes),
+        });
+        Arc::clone(cache)
     }
 
     fn channel(&self, service: &str) -> MeshChannel {
@@ -144,6 +162,16 @@ impl<T> Platform<T> {
     /// The broker, for those who need more than a consumer.
     pub fn bus(&self) -> Arc<dyn EventBus> {
         self.kernel.bus.clone()
+    }
+
+    /// The memory that all processes share; `None` if the settings name none.
+    pub fn redis(&self) -> Option<Redis> {
+        self.kernel.redis.clone()
+    }
+
+    /// The cache, one for the whole process: its own memory, or the one that all share.
+    pub fn cache(&self) -> Arc<dyn Cache> {
+        self.kernel.cache()
     }
 
     /// The metrics of the process.

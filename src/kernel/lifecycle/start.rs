@@ -83,6 +83,15 @@ async fn prepare(
             async move { database.ping().await.map_err(|error| error.to_string()) }
         });
     }
+    if let Some(redis) = &kernel.redis {
+        // A moment for it to be there: the process starts in any case.
+        redis.settled().await;
+        let watched = redis.clone();
+        kernel.readiness.add_dispensable("redis", move || {
+            let is_up = watched.is_up();
+            async move { if is_up { Ok(()) } else { Err("it is away".to_owned()) } }
+        });
+    }
     for prepare in std::mem::take(&mut module.on_start) {
         prepare.await.context("a preparation of the service failed")?;
     }

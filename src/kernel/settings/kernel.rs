@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::redis::{CacheSettings, RedisSettings};
 use super::secret::Secret;
 
 /// The kernel's settings: the keys at the top of the settings file, and its tables.
@@ -26,6 +27,10 @@ pub struct KernelSettings {
     pub database: DatabaseSettings,
     /// `[registry]`
     pub registry: RegistrySettings,
+    /// `[redis]`
+    pub redis: RedisSettings,
+    /// `[cache]`
+    pub cache: CacheSettings,
     /// `[events]`
     pub events: EventSettings,
     /// `[tls]`
@@ -50,6 +55,8 @@ impl Default for KernelSettings {
             data_dir: PathBuf::from(".mainstay/data"),
             database: DatabaseSettings::default(),
             registry: RegistrySettings::default(),
+            redis: RedisSettings::default(),
+            cache: CacheSettings::default(),
             events: EventSettings::default(),
             tls: TlsSettings::default(),
             telemetry: TelemetrySettings::default(),

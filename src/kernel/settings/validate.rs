@@ -13,6 +13,8 @@ impl KernelSettings {
         self.validate_tls()?;
         self.validate_addresses()?;
         self.validate_amounts()?;
+        self.redis.validate()?;
+        self.cache.validate(&self.redis)?;
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             let url = url::Url::parse(endpoint).with_context(|| {
                 format!("telemetry.otlp_endpoint {endpoint} is no address: write http://host:4317")

@@ -44,6 +44,8 @@ struct Inner {
     consumer_waiting: Family<ConsumerLabels, Gauge>,
     consumer_up: Family<ConsumerLabels, Gauge>,
     job_runs: Family<JobLabels, Counter>,
+    redis_away: Gauge,
+    redis_fallbacks: Family<RedisLabels, Counter>,
 }
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -95,6 +97,13 @@ struct JobLabels {
     outcome: &'static str,
 }
 
+/// Labels of `mainstay_redis_fallbacks_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RedisLabels {
+    /// What did without Redis: `cache`, `limit`, `revocations` or `entitlements`.
+    purpose: &'static str,
+}
+
 impl Metrics {
     /// The metrics of a service, with its build information.
     pub fn new(service: &'static str, version: &'static str) -> Self {
@@ -110,6 +119,8 @@ impl Metrics {
             consumer_waiting: Family::default(),
             consumer_up: Family::default(),
             job_runs: Family::default(),
+            redis_away: Gauge::default(),
+            redis_fallbacks: Family::default(),
         };
         inner.register_all(service, version);
         Self(Arc::new(inner))
@@ -184,6 +195,16 @@ impl Metrics {
         self.0.job_runs.get_or_create(&JobLabels { job: job.to_owned(), outcome }).inc();
     }
 
+    /// Whether Redis is away: 0 where there is none.
+    pub fn redis_away(&self, is_away: bool) {
+        self.0.redis_away.set(i64::from(is_away));
+    }
+
+    /// Something was done without Redis that is done with it while it is there.
+    pub fn redis_fallback(&self, purpose: &'static str) {
+        self.0.redis_fallbacks.get_or_create(&RedisLabels { purpose }).inc();
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut page = String::new();
@@ -240,6 +261,16 @@ impl Inner {
             self.consumer_up.clone(),
         );
         registry.register("mainstay_job_runs", "Runs of a job", self.job_runs.clone());
+        registry.register(
+            "mainstay_redis_away",
+            "1 while a Redis that is used is away",
+            self.redis_away.clone(),
+        );
+        registry.register(
+            "mainstay_redis_fallbacks",
+            "What was done without Redis because it was away",
+            self.redis_fallbacks.clone(),
+        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {

@@ -17,6 +17,7 @@ const MAX_PREFIX_BYTES: usize = 64;
 pub struct RedisSettings {
     /// Where it is: `redis://user:password@host:port/database`, or `rediss://` for TLS. Default:
     /// empty, there is none and every process keeps to itself.
+    #[serde(skip_serializing_if = "is_empty")]
     pub url: Secret<String>,
     /// What every key begins with, so that several platforms can share one server; 1 to 64 letters,
     /// digits, `-`, `_` and `.`. Default: `mainstay`.
@@ -56,7 +57,7 @@ impl Default for RedisSettings {
 impl RedisSettings {
     /// Whether there is a Redis at all.
     pub fn is_set(&self) -> bool {
-        !self.url.expose().is_empty()
+        !is_empty(&self.url)
     }
 
     pub(super) fn validate(&self) -> anyhow::Result<()> {
@@ -100,6 +101,11 @@ impl RedisSettings {
         );
         Ok(())
     }
+}
+
+/// An address that is not there must not look as if it were a secret.
+fn is_empty(url: &Secret<String>) -> bool {
+    url.expose().is_empty()
 }
 
 /// Where values are kept that may be forgotten at any time.

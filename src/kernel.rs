@@ -14,7 +14,8 @@
 //! | [`token`] | verification of access tokens |
 //! | [`tls`] | certificates and identities of the mesh |
 //! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
-//! | [`jobs`] | periodic work |
+//! | [`jobs`] | durable jobs and schedules with leases |
+//! | [`saga`] | work over several services, done as a whole or undone |
 //! | [`redis`] | the memory that processes share |
 //! | [`cache`], [`limit`] | cache and token bucket |
 //! | [`database`] | connection, migrations, transactions with outbox |
@@ -38,6 +39,7 @@ pub mod policy;
 pub mod proto;
 pub mod redis;
 pub mod registry;
+pub mod saga;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

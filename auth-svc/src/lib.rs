@@ -17,9 +17,9 @@ pub mod grpc;
 pub mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstay::contract::identity::{self, GrpcIdentityClient};
+use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
 use mainstay::kernel::token::{TokenSettings, Verifier};
 
@@ -32,8 +32,8 @@ use store::{DatabaseStore, Sealer};
 /// The port unless settings say otherwise.
 pub const DEFAULT_PORT: u16 = 8081;
 
-/// How often sessions that have been over for long are forgotten.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// When sessions that have been over for long are forgotten.
+const PRUNE_SCHEDULE: &str = "7 * * * *";
 
 /// The service: everything it runs on and everything it offers.
 pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
@@ -63,14 +63,24 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
             start.key_rotate().await?;
             Ok(start.bootstrap_admin_create().await?)
         })
-        .job("rotate-signing-keys", config.signing_key_check_interval, move || {
-            let app = rotate.clone();
-            async move { app.key_rotate().await }
-        })
-        .job("prune-sessions", PRUNE_INTERVAL, move || {
-            let app = prune.clone();
-            async move { app.session_prune().await }
-        })
+        .job(rotate_signing_keys(rotate).every(config.signing_key_check_interval))
+        .job(prune_sessions(prune).cron(PRUNE_SCHEDULE))
         .token_verifier(tokens)
         .depends_on(identity::SERVICE))
+}
+
+/// Sees to it that there always is a key that signs.
+fn rotate_signing_keys(app: Arc<App>) -> Job {
+    Job::new("rotate-signing-keys", move |_| {
+        let app = app.clone();
+        async move { Ok(app.key_rotate().await?) }
+    })
+}
+
+/// Forgets sessions that are over, and tokens that no longer matter.
+fn prune_sessions(app: Arc<App>) -> Job {
+    Job::new("prune-sessions", move |_| {
+        let app = app.clone();
+        async move { Ok(app.session_prune().await?) }
+    })
 }

@@ -19,9 +19,9 @@ pub mod provider;
 pub mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mainstay::contract;
+use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
 
 use crate::app::App;
@@ -29,6 +29,9 @@ use crate::config::Config;
 
 /// The port unless settings say otherwise.
 pub const DEFAULT_PORT: u16 = 8092;
+
+/// When old reports of the payment provider are forgotten.
+const PRUNE_SCHEDULE: &str = "13 * * * *";
 
 /// The service: everything it is made of and depends on.
 pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
@@ -46,8 +49,13 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .grpc(grpc::server(app.clone()))
         .migrations(store::migrations())
         .consumer(events::users(app))
-        .job("prune-provider-reports", Duration::from_secs(3600), move || {
-            let app = pruning.clone();
-            async move { app.report_prune().await }
-        }))
+        .job(prune_provider_reports(pruning).cron(PRUNE_SCHEDULE)))
+}
+
+/// Forgets reports of the payment provider that it no longer repeats.
+fn prune_provider_reports(app: App) -> Job {
+    Job::new("prune-provider-reports", move |_| {
+        let app = app.clone();
+        async move { app.report_prune().await }
+    })
 }

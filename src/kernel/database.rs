@@ -3,7 +3,8 @@
 //! A [`Transaction`] is begun with [`Database::begin`]. Events published through it are rows of the
 //! same transaction, so state and event commit together or not at all. Inside a consumer's handler
 //! `begin` joins the transaction that also holds the inbox row, so effect and inbox row commit
-//! together as well; a joined transaction's `commit` leaves the real commit to the consumer.
+//! together as well; a joined transaction's `commit` leaves the real commit to the consumer. Inside
+//! `jobs::Run::once` it joins the transaction that completes the job.
 //!
 //! If the call being served is audited, `commit` also writes its audit record.
 //!
@@ -30,7 +31,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::policy::{EventCatalog, EventDeclaration};
 use crate::kernel::settings::DatabaseSettings;
 
-pub(crate) use ambient::{Ambient, Completion};
+pub(crate) use ambient::{Ambient, Completion, Gate};
 pub(crate) use migrate::apply as apply_migrations;
 pub(crate) use pool::{Durability, connect, is_busy, open as open_pool};
 pub(crate) use transaction::Open;
@@ -52,6 +53,7 @@ struct Inner {
     writers: Option<Arc<Semaphore>>,
     catalog: OnceLock<EventCatalog>,
     outbox_written: Notify,
+    job_enqueued: Notify,
 }
 
 impl Database {
@@ -66,6 +68,7 @@ impl Database {
             writers: single_writer.then(|| Arc::new(Semaphore::new(1))),
             catalog: OnceLock::new(),
             outbox_written: Notify::new(),
+            job_enqueued: Notify::new(),
         })))
     }
 
@@ -92,11 +95,13 @@ impl Database {
         }
     }
 
-    /// Applies the kernel's migrations (outbox, inbox) and then the service's, each once. All that
+    /// Applies the kernel's migrations (outbox, inbox, jobs, sagas) and then the service's, each once. All that
     /// are pending commit together or not at all; a process that starts at the same time waits.
     pub async fn migrate(&self, service: Vec<Box<dyn MigrationTrait>>) -> anyhow::Result<()> {
         connect(&self.0.connection, &self.0.location).await?;
         let mut migrations = crate::kernel::events::migrations();
+        migrations.extend(crate::kernel::jobs::migrations());
+        migrations.extend(crate::kernel::saga::migrations());
         migrations.extend(service);
         migrate::apply(&self.0.connection, migrations)
             .await
@@ -152,6 +157,11 @@ impl Database {
     /// Wakes the relay when an outbox row was committed.
     pub(crate) fn outbox_written(&self) -> &Notify {
         &self.0.outbox_written
+    }
+
+    /// Wakes the runner of jobs when one was enqueued.
+    pub(crate) fn job_enqueued(&self) -> &Notify {
+        &self.0.job_enqueued
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -55,6 +55,10 @@ pub use embedded::EmbeddedBus;
 pub use prepared::PreparedBus;
 pub use relay::Relay;
 
+pub(crate) use backoff::Backoff;
+pub(crate) use inbox::retention as inbox_retention;
+pub(crate) use origin::{Origin, resume};
+
 use crate::kernel::database::Transaction;
 use crate::kernel::error::Result;
 use crate::kernel::policy::EventCatalog;

@@ -22,9 +22,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use kernel::{
-    ChannelSettings, DatabaseSettings, EventKind, EventSettings, KernelSettings, LifecycleSettings,
-    LogFormat, RegistryKind, RegistrySettings, ServerLimits, TelemetrySettings, TlsMode,
-    TlsSettings, Transport,
+    ChannelSettings, DatabaseSettings, EventKind, EventSettings, JobSettings, KernelSettings,
+    LifecycleSettings, LogFormat, RegistryKind, RegistrySettings, ServerLimits, TelemetrySettings,
+    TlsMode, TlsSettings, Transport,
 };
 pub use load::{load, load_from};
 pub use redis::{CacheKind, CacheSettings, RedisSettings};

@@ -16,8 +16,8 @@ use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
 use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{DirectoryRegistry, DirectoryTiming};
 use mainstay::kernel::settings::{
-    ChannelSettings, DatabaseSettings, EventSettings, KernelSettings, LifecycleSettings, LogFormat,
-    RegistrySettings, ServiceSettings, Settings, TelemetrySettings,
+    ChannelSettings, DatabaseSettings, EventSettings, JobSettings, KernelSettings,
+    LifecycleSettings, LogFormat, RegistrySettings, ServiceSettings, Settings, TelemetrySettings,
 };
 use mainstay::kernel::telemetry::Telemetry;
 use mainstay::kernel::tls::MeshIdentity;
@@ -32,6 +32,9 @@ const SPREAD: Duration = Duration::from_millis(100);
 
 /// How often the registry and the broker of a test are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How often the queues of jobs of a test are looked at.
+const JOB_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The environment variable that makes tests log.
 const LOG_VARIABLE: &str = "MAINSTAY_TEST_LOG";
@@ -75,6 +78,7 @@ impl TestMesh {
                 ..RegistrySettings::default()
             },
             events: self.event_settings(),
+            jobs: JobSettings { poll_interval: JOB_POLL_INTERVAL, ..JobSettings::default() },
             tls: self.authority().settings(service),
             lifecycle: LifecycleSettings { spread: SPREAD, ..LifecycleSettings::default() },
             ..KernelSettings::default()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mainstay::contract::audit::{self, AuditClient as _, GrpcAuditClient, proto};
 use mainstay::contract::{self, identity};
+use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{self, Drained, Module, Platform, Running};
 use mainstay::kernel::policy::{Authorizer, Entitlements, Plan};
 use mainstay::kernel::proto::events::ServiceDeclared;
@@ -192,7 +193,7 @@ async fn a_call_that_never_ends_is_cut_off_at_the_deadline() {
 async fn an_unsound_module_is_refused_by_name() {
     type Spoil = fn(Module) -> Module;
     let trail = || AuditServiceServer::new(SlowTrail::new());
-    let cases: [(Spoil, &str); 7] = [
+    let cases: [(Spoil, &str); 9] = [
         (|module| module.depends_on("nobody-svc"), "dependency nobody-svc is a service of no"),
         (|module| module.depends_on(audit::SERVICE), "audit-svc depends on itself"),
         (
@@ -203,11 +204,18 @@ async fn an_unsound_module_is_refused_by_name() {
         (|module| module.http(axum::Router::new()), "offers gRPC and HTTP"),
         (
             |module| {
-                let every = Duration::from_secs(60);
-                let tidy = || async { Ok::<_, anyhow::Error>(()) };
-                module.job("tidy", every, tidy).job("tidy", every, tidy)
+                let tidy = || Job::new("tidy", async |_| Ok(()));
+                module.job(tidy()).job(tidy())
             },
             "job tidy is declared twice",
+        ),
+        (
+            |module| module.job(Job::new("tidy", async |_| Ok(())).cron("every day")),
+            "job tidy has no sound schedule",
+        ),
+        (
+            |module| module.job(Job::new("kernel.tidy", async |_| Ok(()))),
+            "kernel.tidy has a name of the kernel's",
         ),
         (
             |module| module.on_start(|| async { anyhow::bail!("the catalogue is missing") }),

@@ -9,6 +9,7 @@ mod channel;
 mod database;
 mod events;
 mod health;
+mod jobs;
 mod lifecycle;
 mod limit;
 mod mesh;
@@ -18,6 +19,7 @@ mod policy;
 mod process;
 mod public_routes;
 mod registry;
+mod saga;
 mod server;
 mod settings;
 #[path = "../suite/cache.rs"]

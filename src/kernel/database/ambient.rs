@@ -1,18 +1,20 @@
-//! The transaction around a consumer's handler.
+//! The transaction around a consumer's handler, or around what a job does once.
 //!
 //! It begins when the handler first asks for one, not before: a handler that first calls another
-//! service keeps no other writer waiting meanwhile. The inbox row is its first statement, so of two
-//! processes that handle the same event one finds the row there and changes nothing.
+//! service keeps no other writer waiting meanwhile. Its [`Gate`] is its first statement: of two
+//! processes that do the same one finds the gate closed and changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sea_orm::DatabaseTransaction;
 use tokio::sync::Mutex;
 
 use super::transaction::Shared;
 use super::{Database, Transaction};
 use crate::kernel::error::{ALREADY_EXISTS, Error, Result};
 use crate::kernel::events::inbox;
+use crate::kernel::jobs::{self, Lease};
 
 tokio::task_local! {
     static AMBIENT: Arc<Ambient>;
@@ -24,39 +26,75 @@ pub(super) fn current(database: &Database) -> Option<Arc<Ambient>> {
     ambient.database.is(database).then_some(ambient)
 }
 
-/// What became of the handling of an event.
+/// What became of the handling.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// Its effect and its inbox row were committed.
+    /// The effect was committed, and with it what the gate wrote.
     Handled,
-    /// It had been handled before; nothing was changed.
+    /// The gate was closed; nothing was changed.
     Duplicate,
 }
 
-/// The transaction in which one consumer handles one event.
+/// The first statement of the transaction: what makes its effect happen once.
+pub(crate) enum Gate {
+    /// The inbox row of an event. Closed when it is there.
+    Event {
+        /// The consumer group.
+        consumer: String,
+        /// Id of the event.
+        event_id: String,
+    },
+    /// The completion of a job. Closed when the lease was lost.
+    Job(Lease),
+}
+
+impl Gate {
+    pub(crate) fn event(consumer: &str, event_id: &str) -> Self {
+        Self::Event { consumer: consumer.to_owned(), event_id: event_id.to_owned() }
+    }
+
+    /// Whether it is known to be closed; saves most repetitions a transaction.
+    async fn is_closed(&self, database: &Database) -> Result<bool> {
+        match self {
+            Self::Event { consumer, event_id } => {
+                inbox::contains(database, consumer, event_id).await
+            }
+            Self::Job(_) => Ok(false),
+        }
+    }
+
+    /// Passes it; `false` when it is closed.
+    async fn pass(&self, transaction: &DatabaseTransaction) -> Result<bool> {
+        match self {
+            Self::Event { consumer, event_id } => {
+                inbox::insert(transaction, consumer, event_id).await
+            }
+            Self::Job(lease) => jobs::complete(transaction, lease).await,
+        }
+    }
+}
+
+/// The transaction in which one thing is handled.
 pub(crate) struct Ambient {
     database: Database,
-    consumer: String,
-    event_id: String,
+    gate: Gate,
     shared: Mutex<Option<Arc<Shared>>>,
     duplicate: AtomicBool,
 }
 
 impl Ambient {
-    /// Runs `handler`, and commits its effect together with the inbox row.
+    /// Runs `handler`, and commits its effect together with the gate.
     pub(crate) async fn run(
         database: &Database,
-        consumer: &str,
-        event_id: &str,
+        gate: Gate,
         handler: impl Future<Output = Result<()>>,
     ) -> Result<Completion> {
-        if inbox::contains(database, consumer, event_id).await? {
+        if gate.is_closed(database).await? {
             return Ok(Completion::Duplicate);
         }
         let ambient = Arc::new(Self {
             database: database.clone(),
-            consumer: consumer.to_owned(),
-            event_id: event_id.to_owned(),
+            gate,
             shared: Mutex::new(None),
             duplicate: AtomicBool::new(false),
         });
@@ -70,9 +108,9 @@ impl Ambient {
             return Ok(Transaction::joined(shared.clone()));
         }
         let open = self.database.begin_own().await?;
-        if !inbox::insert(open.connection(), &self.consumer, &self.event_id).await? {
+        if !self.gate.pass(open.connection()).await? {
             self.duplicate.store(true, Ordering::Relaxed);
-            return Err(Error::new(ALREADY_EXISTS, "the event was handled already"));
+            return Err(Error::new(ALREADY_EXISTS, "this was handled already"));
         }
         Ok(Transaction::joined(shared.insert(Shared::new(open)).clone()))
     }
@@ -107,10 +145,10 @@ impl Ambient {
         }
     }
 
-    /// Writes the inbox row of a handler that changed nothing.
+    /// Passes the gate for a handler that changed nothing.
     async fn record(&self) -> Result<Completion> {
         let open = self.database.begin_own().await?;
-        match inbox::insert(open.connection(), &self.consumer, &self.event_id).await? {
+        match self.gate.pass(open.connection()).await? {
             true => open.commit().await.map(|()| Completion::Handled),
             false => Ok(Completion::Duplicate),
         }

@@ -9,6 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Database;
 use crate::kernel::error::Result;
 use crate::kernel::events::{Event, audit, outbox};
+use crate::kernel::jobs::{self, JobId, NewJob};
+use crate::kernel::saga::{self, NewSaga};
 
 /// A transaction. Dropped without [`commit`](Self::commit) it rolls back.
 #[must_use = "a transaction that is not committed rolls back"]
@@ -38,6 +40,18 @@ impl Transaction {
     /// event that no contract declares is refused.
     pub async fn publish<E: Event>(&self, event: &E) -> Result<()> {
         outbox::append(self.open(), event).await
+    }
+
+    /// Enqueues a job together with this transaction: it is due once this commits, and never if it
+    /// does not. `None` when a job of its name with its key waits or runs already.
+    pub async fn enqueue(&self, job: NewJob) -> Result<Option<JobId>> {
+        jobs::append(self.open(), job).await
+    }
+
+    /// Begins a saga together with this transaction; `false` when one of its name and id was begun
+    /// before.
+    pub async fn begin_saga(&self, saga: NewSaga) -> Result<bool> {
+        saga::begin(self, saga).await
     }
 
     /// Commits, and with it the audit record if the call being served is audited. A joined
@@ -70,6 +84,7 @@ pub(crate) struct Open {
     transaction: DatabaseTransaction,
     database: Database,
     published: AtomicBool,
+    enqueued: AtomicBool,
     // Last, so that the next writer's turn begins after this one's rollback has begun.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -80,7 +95,13 @@ impl Open {
         database: Database,
         turn: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { transaction, database, published: AtomicBool::new(false), _turn: turn }
+        Self {
+            transaction,
+            database,
+            published: AtomicBool::new(false),
+            enqueued: AtomicBool::new(false),
+            _turn: turn,
+        }
     }
 
     pub(crate) fn connection(&self) -> &DatabaseTransaction {
@@ -96,10 +117,18 @@ impl Open {
         self.published.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that a job was enqueued, so that the runner is woken by the commit.
+    pub(crate) fn note_enqueued(&self) {
+        self.enqueued.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) async fn commit(self) -> Result<()> {
         self.transaction.commit().await?;
         if self.published.into_inner() {
             self.database.outbox_written().notify_one();
+        }
+        if self.enqueued.into_inner() {
+            self.database.job_enqueued().notify_one();
         }
         Ok(())
     }

@@ -151,12 +151,10 @@ impl Consumer {
     pub fn start(self, start: Start<'_>) -> anyhow::Result<Worker> {
         let catalog = EventCatalog::compile(start.pool)?;
         let topics = self.topics(&catalog)?;
-        let kept = topics.iter().filter_map(|topic| catalog.topic(topic)?.retention);
-        let retention = kept.chain([start.settings.retention]).max().unwrap_or_default();
         let group = format!("{}.{}", start.service, self.name);
         let status = ConsumerStatus::new(&group, &topics);
         self.consumers.add(Arc::clone(&status));
-        let runner = runner::Runner::new(self, status, retention, start)?;
+        let runner = runner::Runner::new(self, status, start)?;
         Ok(Worker::spawn(group, |stop| runner.run(stop)))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost_reflect::DescriptorPool;
 use sea_orm::sea_query::{ColumnDef, Expr, ExprTrait as _, Index, OnConflict, Query, Table};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, DeriveIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
@@ -9,6 +10,11 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 use super::{micros, now_micros};
 use crate::kernel::database::Database;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::policy::EventCatalog;
+use crate::kernel::settings::EventSettings;
+
+/// The inbox remembers this many times longer than the bus keeps records.
+const RETENTION_FACTOR: u32 = 2;
 
 #[derive(DeriveIden)]
 enum Inbox {
@@ -59,6 +65,19 @@ pub(crate) async fn remove(
         .take();
     transaction.execute(&statement).await?;
     Ok(())
+}
+
+/// How long the inbox remembers: longer than the bus can deliver anything again, whatever the
+/// contracts say that a topic keeps.
+pub(crate) fn retention(
+    pool: &DescriptorPool,
+    settings: &EventSettings,
+) -> anyhow::Result<Duration> {
+    let catalog = EventCatalog::compile(pool)?;
+    let topics = catalog.topics();
+    let kept = topics.iter().filter_map(|topic| catalog.topic(topic)?.retention);
+    let longest = kept.chain([settings.retention]).max().unwrap_or_default();
+    Ok(longest.saturating_mul(RETENTION_FACTOR))
 }
 
 /// Forgets what was handled longer ago than `retention`, which must exceed how long the bus keeps

@@ -38,10 +38,15 @@ impl Origin {
 /// Runs a handler as part of the request in which the event was caused.
 pub(super) async fn scope<F: Future>(service: &str, envelope: &Envelope, handler: F) -> F::Output {
     let origin = Origin { actor: envelope.actor.clone(), request_id: envelope.request_id.clone() };
-    let user = envelope.actor.strip_prefix(USER);
-    let peer = envelope.actor.strip_prefix(SERVICE).unwrap_or(service);
+    resume(service, origin, handler).await
+}
+
+/// Runs what was caused by somebody else, earlier, as part of that request.
+pub(crate) async fn resume<F: Future>(service: &str, origin: Origin, handler: F) -> F::Output {
+    let user = origin.actor.strip_prefix(USER);
+    let peer = origin.actor.strip_prefix(SERVICE).unwrap_or(service);
     let call = Call {
-        request_id: envelope.request_id.clone(),
+        request_id: origin.request_id.clone(),
         peer: peer.to_owned(),
         user: user.map(|id| User { id: id.to_owned(), plan: String::new(), session_id: None }),
         deadline: None,

@@ -26,8 +26,8 @@ use super::backoff::Backoff;
 use super::bus::{EventBus, Subscription};
 use super::consumer::{Consumer, ConsumerState, ConsumerStatus, Start};
 use super::dead_letter::describe;
+use super::redelivery;
 use super::tried::session;
-use super::{inbox, redelivery, tried};
 use crate::kernel::database::Database;
 use crate::kernel::error::{Error, Result};
 use attempt::panic_text;
@@ -45,10 +45,6 @@ const REDELIVERY_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the process says that it lives, and keeps what it has claimed.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
-/// How often the inbox is pruned.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// The inbox remembers this many times longer than the bus keeps records.
-const INBOX_FACTOR: u32 = 2;
 
 /// One consumer group in this process.
 pub(super) struct Runner {
@@ -56,16 +52,13 @@ pub(super) struct Runner {
     bus: Arc<dyn EventBus>,
     database: Option<Database>,
     backoff: Backoff,
-    inbox_retention: Duration,
     settler: Arc<Settler>,
 }
 
 impl Runner {
-    /// `retention` is the longest that one of the topics keeps records.
     pub(super) fn new(
         consumer: Consumer,
         status: Arc<ConsumerStatus>,
-        retention: Duration,
         start: Start<'_>,
     ) -> anyhow::Result<Self> {
         let settler = Settler::new(consumer, Arc::clone(&status), &start, start.pool)?;
@@ -74,7 +67,6 @@ impl Runner {
             bus: start.bus,
             database: start.database,
             backoff: Backoff::new(start.settings),
-            inbox_retention: retention.saturating_mul(INBOX_FACTOR),
             settler: Arc::new(settler),
         })
     }
@@ -168,18 +160,6 @@ impl Runner {
             tracing::warn!(consumer = group, error = describe(&error), "cannot renew a session");
         }
     }
-
-    async fn prune(&self) {
-        let Some(database) = &self.database else { return };
-        let tried = tried::prune(database, self.inbox_retention).await;
-        if let Err(error) = inbox::prune(database, self.inbox_retention).await.and(tried) {
-            tracing::warn!(
-                consumer = self.status.group(),
-                error = describe(&error),
-                "cannot prune the inbox"
-            );
-        }
-    }
 }
 
 /// One subscription with all that is under way on it.
@@ -199,7 +179,7 @@ impl Turn<'_> {
         failures: &mut u32,
     ) -> Result<()> {
         let runner = self.runner;
-        let (mut prune, mut report) = (every(PRUNE_INTERVAL), every(REPORT_INTERVAL));
+        let mut report = every(REPORT_INTERVAL);
         let (mut look, mut renewal) = (every(REDELIVERY_INTERVAL), every(RENEWAL_INTERVAL));
         // Subscribing may succeed where taking events does not: a consumer that died is well again
         // when it has held out until its first report, or has taken an event.
@@ -218,7 +198,6 @@ impl Turn<'_> {
                     }
                     self.take(delivery.into());
                 }
-                _ = prune.tick() => runner.prune().await,
                 _ = renewal.tick() => runner.renew(self.session).await,
                 _ = look.tick() => self.take_redeliveries().await?,
                 () = runner.status.redelivery().notified() => self.take_redeliveries().await?,

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::IntoResponse;
 use futures::future::BoxFuture;
@@ -14,6 +13,7 @@ use tonic::server::NamedService;
 use crate::kernel::events::Consumer;
 use crate::kernel::jobs::Job;
 use crate::kernel::policy::{Authorizer, Entitlements};
+use crate::kernel::saga::Saga;
 use crate::kernel::token::Verifier;
 
 /// What a service offers, consumes and needs. The kernel validates it, then drives the process.
@@ -29,6 +29,7 @@ pub struct Module {
     pub(super) permissions: Vec<Permission>,
     pub(super) consumers: Vec<Consumer>,
     pub(super) jobs: Vec<Job>,
+    pub(super) sagas: Vec<Saga>,
     pub(super) on_start: Vec<BoxFuture<'static, anyhow::Result<()>>>,
     pub(super) authorizer: Option<Arc<dyn Authorizer>>,
     pub(super) entitlements: Option<Arc<dyn Entitlements>>,
@@ -57,6 +58,7 @@ impl Module {
             permissions: Vec::new(),
             consumers: Vec::new(),
             jobs: Vec::new(),
+            sagas: Vec::new(),
             on_start: Vec::new(),
             authorizer: None,
             entitlements: None,
@@ -127,14 +129,15 @@ impl Module {
         self
     }
 
-    /// Repeats work: first soon after the start, then one interval after each run has ended.
-    pub fn job<F, Fut, E>(mut self, name: &'static str, every: Duration, run: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<anyhow::Error>,
-    {
-        self.jobs.push(Job::new(name, every, run));
+    /// Does durable work: by its schedule, or when a transaction enqueues it.
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
+    /// Moves the sagas of this definition on, once a transaction has begun them.
+    pub fn saga(mut self, saga: Saga) -> Self {
+        self.sagas.push(saga);
         self
     }
 
@@ -177,7 +180,10 @@ impl Module {
 
     /// Whether anything of it lives in a database, so that the kernel opens one unasked.
     pub(super) fn needs_database(&self) -> bool {
-        !(self.migrations.is_empty() && self.permissions.is_empty())
+        !(self.migrations.is_empty()
+            && self.permissions.is_empty()
+            && self.jobs.is_empty()
+            && self.sagas.is_empty())
     }
 
     fn add_permission(

@@ -9,10 +9,13 @@ use super::module::{Module, route};
 use super::platform::{Kernel, Platform};
 use super::running::{Running, Workers};
 use super::validate::Contracts;
+use crate::kernel::database::Database;
 use crate::kernel::events::{self, PermissionDeclaration, Relay, declare};
 use crate::kernel::health::{admin_app, grpc_health};
+use crate::kernel::jobs::{Runner, kernel_jobs};
 use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
+use crate::kernel::saga;
 use crate::kernel::server::{GrpcContext, Listener, grpc_app};
 use crate::kernel::settings::{ServiceSettings, Settings};
 use crate::kernel::tls::MeshIdentity;
@@ -134,8 +137,9 @@ fn start_workers(
             settings: &kernel.settings.events,
         })?);
     }
-    for job in std::mem::take(&mut module.jobs) {
-        workers.add(job.report_to(kernel.metrics.clone()).spawn());
+    if let Some(database) = kernel.used_database() {
+        let runner = job_runner(kernel, module, database, pool)?;
+        workers.add(runner.report_to(kernel.metrics.clone()).spawn());
     }
     if let Some(verifier) = &module.verifier {
         verifier.spawn_refresh(kernel.shutdown.clone());
@@ -150,6 +154,23 @@ fn start_workers(
         }
     });
     Ok(workers)
+}
+
+/// The runner of the kernel's jobs, the service's own and those of its sagas.
+fn job_runner(
+    kernel: &Kernel,
+    module: &mut Module,
+    database: &Database,
+    pool: &DescriptorPool,
+) -> anyhow::Result<Runner> {
+    let settings = &kernel.settings;
+    let inbox_retention = events::inbox_retention(pool, &settings.events)?;
+    let jobs = kernel_jobs(database, inbox_retention, &settings.jobs).into_iter();
+    let jobs = jobs.chain(std::mem::take(&mut module.jobs));
+    let sagas = std::mem::take(&mut module.sagas).into_iter();
+    let jobs = jobs.chain(sagas.map(|saga| saga::job_of(saga, database.clone())));
+    let runner = Runner::new(database.clone(), jobs, &settings.jobs);
+    Ok(runner.hasten_with(kernel.registry.watch(), module.dependencies.iter().copied()))
 }
 
 /// The bound addresses of the process. Who connects early waits until it serves.

@@ -10,6 +10,7 @@ use super::module::Module;
 use crate::kernel::events::Consumer;
 use crate::kernel::jobs::Job;
 use crate::kernel::policy::{Audit, MethodPolicy, PolicyTable};
+use crate::kernel::saga::Saga;
 
 /// The contracts of a module that was found sound.
 pub(super) struct Contracts {
@@ -128,6 +129,17 @@ impl Module {
 
     fn check_names(&self) -> anyhow::Result<()> {
         refuse_duplicates("job", self.jobs.iter().map(Job::name))?;
+        for job in &self.jobs {
+            let (name, reserved) = (job.name(), ["kernel.", "saga."]);
+            for prefix in reserved.into_iter().filter(|prefix| name.starts_with(prefix)) {
+                bail!("job {name} has a name of the kernel's: drop `{prefix}`");
+            }
+            job.validate()?;
+        }
+        refuse_duplicates("saga", self.sagas.iter().map(Saga::name))?;
+        for saga in &self.sagas {
+            saga.validate()?;
+        }
         refuse_duplicates("consumer", self.consumers.iter().map(Consumer::name))
     }
 }

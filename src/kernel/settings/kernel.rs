@@ -33,6 +33,8 @@ pub struct KernelSettings {
     pub cache: CacheSettings,
     /// `[events]`
     pub events: EventSettings,
+    /// `[jobs]`
+    pub jobs: JobSettings,
     /// `[tls]`
     pub tls: TlsSettings,
     /// `[telemetry]`
@@ -58,6 +60,7 @@ impl Default for KernelSettings {
             redis: RedisSettings::default(),
             cache: CacheSettings::default(),
             events: EventSettings::default(),
+            jobs: JobSettings::default(),
             tls: TlsSettings::default(),
             telemetry: TelemetrySettings::default(),
             channel: ChannelSettings::default(),
@@ -164,6 +167,67 @@ impl Default for EventSettings {
 pub enum EventKind {
     /// A durable log in one SQLite file that the processes of one machine share.
     Embedded,
+}
+
+/// How durable jobs run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// How many jobs run at once in one process. Default: 8.
+    pub concurrency: usize,
+    /// How often the queue is looked at when nothing wakes it: so late begins what another process
+    /// enqueued. Default: 500 ms.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How long a claim on a job holds unless prolonged, which happens three times as often: so long
+    /// waits a job whose process died. The clocks of replicas may differ by two thirds of it.
+    /// Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// How often a job is tried before it has failed for good, where the job does not say. Default:
+    /// 10.
+    pub max_attempts: u32,
+    /// Wait before the second attempt; doubles with each further one. Default: 200 ms.
+    #[serde(with = "humantime_serde")]
+    pub retry_backoff: Duration,
+    /// The longest wait between two attempts. Default: 1 min.
+    #[serde(with = "humantime_serde")]
+    pub max_retry_backoff: Duration,
+    /// How long a draining process waits for running jobs before it gives them back; a part of
+    /// `lifecycle.drain_deadline`. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub stop_patience: Duration,
+    /// How long it is remembered that a job ran. Default: 7 days.
+    #[serde(with = "humantime_serde")]
+    pub history_retention: Duration,
+    /// How many runs are remembered, about. Default: 10000.
+    pub history_limit: u64,
+    /// How long the step of a saga may fail before the saga counts as stuck. Default: 10 min.
+    #[serde(with = "humantime_serde")]
+    pub stuck_after: Duration,
+    /// How long jobs that have failed for good, and sagas that have finished, are kept. Default: 30
+    /// days.
+    #[serde(with = "humantime_serde")]
+    pub failed_retention: Duration,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        Self {
+            concurrency: 8,
+            poll_interval: Duration::from_millis(500),
+            lease: Duration::from_secs(30),
+            max_attempts: 10,
+            retry_backoff: Duration::from_millis(200),
+            max_retry_backoff: Duration::from_secs(60),
+            stop_patience: Duration::from_secs(5),
+            history_retention: days(7),
+            history_limit: 10_000,
+            stuck_after: Duration::from_secs(10 * 60),
+            failed_retention: days(30),
+        }
+    }
 }
 
 /// How the members of the mesh prove who they are.

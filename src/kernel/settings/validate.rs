@@ -62,6 +62,8 @@ impl KernelSettings {
         let not_zero = [
             ("database.max_connections", u64::from(self.database.max_connections)),
             ("events.max_attempts", u64::from(self.events.max_attempts)),
+            ("jobs.concurrency", self.jobs.concurrency as u64),
+            ("jobs.max_attempts", u64::from(self.jobs.max_attempts)),
             ("channel.max_attempts", u64::from(self.channel.max_attempts)),
             ("limits.max_connections", self.limits.max_connections as u64),
         ];
@@ -73,6 +75,7 @@ impl KernelSettings {
             ("events.poll_interval", self.events.poll_interval),
             ("events.retention", self.events.retention),
             ("events.dead_letter_retention", self.events.dead_letter_retention),
+            ("jobs.poll_interval", self.jobs.poll_interval),
             ("channel.connect_timeout", self.channel.connect_timeout),
             ("channel.default_deadline", self.channel.default_deadline),
             ("lifecycle.drain_deadline", self.lifecycle.drain_deadline),
@@ -91,6 +94,14 @@ impl KernelSettings {
             self.limits.max_header_bytes >= 8192,
             "limits.max_header_bytes {} must be 8192 or more",
             self.limits.max_header_bytes
+        );
+        ensure!(
+            self.jobs.lease >= Duration::from_secs(1),
+            "jobs.lease must be 1 s or longer, for it is prolonged three times as often"
+        );
+        ensure!(
+            self.jobs.stop_patience < self.lifecycle.drain_deadline,
+            "jobs.stop_patience must be shorter than lifecycle.drain_deadline, of which it is a part"
         );
         ensure!(
             self.lifecycle.spread < self.lifecycle.drain_deadline,

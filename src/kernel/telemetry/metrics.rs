@@ -44,6 +44,9 @@ struct Inner {
     consumer_waiting: Family<ConsumerLabels, Gauge>,
     consumer_up: Family<ConsumerLabels, Gauge>,
     job_runs: Family<JobLabels, Counter>,
+    jobs_oldest_due: Gauge,
+    jobs_failed: Gauge,
+    sagas_stuck: Gauge,
     redis_away: Gauge,
     redis_fallbacks: Family<RedisLabels, Counter>,
 }
@@ -93,7 +96,7 @@ struct RetryLabels {
 struct JobLabels {
     /// The job's name.
     job: String,
-    /// `ok` or `failed`.
+    /// `ok`, `failed`, `lost` or `released`.
     outcome: &'static str,
 }
 
@@ -119,6 +122,9 @@ impl Metrics {
             consumer_waiting: Family::default(),
             consumer_up: Family::default(),
             job_runs: Family::default(),
+            jobs_oldest_due: Gauge::default(),
+            jobs_failed: Gauge::default(),
+            sagas_stuck: Gauge::default(),
             redis_away: Gauge::default(),
             redis_fallbacks: Family::default(),
         };
@@ -189,9 +195,23 @@ impl Metrics {
         self.0.consumer_up.get_or_create(&ConsumerLabels::new(consumer)).set(i64::from(up));
     }
 
-    /// A job ran.
-    pub fn job_run(&self, job: &str, succeeded: bool) {
-        let outcome = if succeeded { "ok" } else { "failed" };
+    /// How long the job that is due for longest has been waiting for a runner.
+    pub fn jobs_oldest_due(&self, age: Duration) {
+        self.0.jobs_oldest_due.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// How many jobs have failed for good.
+    pub fn jobs_failed(&self, jobs: i64) {
+        self.0.jobs_failed.set(jobs);
+    }
+
+    /// How many sagas are stuck.
+    pub fn sagas_stuck(&self, sagas: i64) {
+        self.0.sagas_stuck.set(sagas);
+    }
+
+    /// A job ran, and ended as `outcome`: `ok`, `failed`, `lost` or `released`.
+    pub fn job_run(&self, job: &str, outcome: &'static str) {
         self.0.job_runs.get_or_create(&JobLabels { job: job.to_owned(), outcome }).inc();
     }
 
@@ -261,6 +281,22 @@ impl Inner {
             self.consumer_up.clone(),
         );
         registry.register("mainstay_job_runs", "Runs of a job", self.job_runs.clone());
+        registry.register_with_unit(
+            "mainstay_jobs_oldest_due",
+            "How long the job that is due for longest has been waiting for a runner",
+            Unit::Seconds,
+            self.jobs_oldest_due.clone(),
+        );
+        registry.register(
+            "mainstay_jobs_failed",
+            "Jobs that have failed for good",
+            self.jobs_failed.clone(),
+        );
+        registry.register(
+            "mainstay_sagas_stuck",
+            "Sagas whose step has been failing for long",
+            self.sagas_stuck.clone(),
+        );
         registry.register(
             "mainstay_redis_away",
             "1 while a Redis that is used is away",

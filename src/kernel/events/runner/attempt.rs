@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::kernel::database::{Ambient, Completion, Database};
+use crate::kernel::database::{Ambient, Completion, Database, Gate};
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::events::consumer::{Consumer, Handler};
 use crate::kernel::events::origin;
@@ -69,7 +69,10 @@ impl Attempts {
         let handled = origin::scope(&self.service, envelope, contained(handler, envelope));
         let completion = async {
             match &self.database {
-                Some(database) => Ambient::run(database, &self.group, &envelope.id, handled).await,
+                Some(database) => {
+                    let gate = Gate::event(&self.group, &envelope.id);
+                    Ambient::run(database, gate, handled).await
+                }
                 None => handled.await.map(|()| Completion::Handled),
             }
         };

@@ -1,8 +1,12 @@
 //! Which instances of which services there are, and where.
 //!
 //! A process registers itself when it is ready and watches the others. Adapters stand behind
-//! [`Registry`]: [`DirectoryRegistry`] keeps one file for each instance in a local directory and
-//! needs no server; [`StaticRegistry`] holds addresses in memory, for tests and fixed upstreams.
+//! [`Registry`], and [`open`] chooses one by the settings: [`DirectoryRegistry`] keeps one file for
+//! each instance in a local directory and needs no server; [`ConsulRegistry`] speaks to the agent of
+//! the machine. [`StaticRegistry`] holds addresses in memory, for tests and fixed upstreams.
+//!
+//! A registry that is away changes nothing: what was known last holds until it answers again, and
+//! for a grace period after, in which everybody announces themselves anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +16,21 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::kernel::error::{Error, Result};
+use crate::kernel::health::Readiness;
+use crate::kernel::settings::{RegistryKind, RegistrySettings};
 
+mod consul;
 mod directory;
 mod memory;
+mod tls;
+mod view;
 
+pub use consul::ConsulRegistry;
 pub use directory::{DirectoryRegistry, DirectoryTiming};
 pub use memory::StaticRegistry;
 
 /// One running process of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Instance {
     /// Id of the instance, unique among its service's: letters, digits, `.`, `_` and `-`.
     pub id: String,
@@ -32,6 +42,12 @@ pub struct Instance {
     pub version: String,
     /// Hash of the contracts it serves; empty when it serves none.
     pub descriptor_hash: String,
+    /// Where it answers for health and metrics, as `host:port`; empty when nobody said.
+    #[serde(default)]
+    pub admin_address: String,
+    /// The zone it runs in, such as `eu-west-1a`; empty when nobody said.
+    #[serde(default)]
+    pub zone: String,
 }
 
 /// All instances by service, each list in the order of the ids. A service without instances is
@@ -41,7 +57,8 @@ pub type Snapshot = BTreeMap<String, Vec<Instance>>;
 /// Where instances are announced and found.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Announces an instance until its [`Registration`] is withdrawn or dropped.
+    /// Announces an instance until its [`Registration`] is withdrawn or dropped. A registry that is
+    /// away is no error: the instance is announced when it is back.
     async fn register(&self, instance: Instance) -> Result<Box<dyn Registration>>;
 
     /// The instances there are, from now on. The receiver holds the present state at once, and
@@ -55,6 +72,37 @@ pub trait Registry: Send + Sync {
 pub trait Registration: Send + Sync {
     /// Withdraws the instance; watchers stop seeing it. Repeating it is harmless.
     async fn deregister(&self) -> Result<()>;
+}
+
+/// Opens the registry of the settings. What it holds is known when this returns, unless it is away.
+/// Adapters that report health to the registry ask `readiness` for it. Must be called within a
+/// Tokio runtime.
+pub async fn open(
+    settings: &RegistrySettings,
+    readiness: &Readiness,
+) -> anyhow::Result<Arc<dyn Registry>> {
+    match settings.kind {
+        RegistryKind::Directory => start(settings, readiness),
+        RegistryKind::Consul => {
+            let (consul, grace) = (&settings.consul, settings.grace);
+            Ok(Arc::new(ConsulRegistry::open(consul, grace, readiness).await?))
+        }
+    }
+}
+
+/// As [`open`], without waiting for what it holds.
+pub fn start(
+    settings: &RegistrySettings,
+    readiness: &Readiness,
+) -> anyhow::Result<Arc<dyn Registry>> {
+    Ok(match settings.kind {
+        RegistryKind::Directory => {
+            Arc::new(DirectoryRegistry::open(&settings.path, DirectoryTiming::default())?)
+        }
+        RegistryKind::Consul => {
+            Arc::new(ConsulRegistry::start(&settings.consul, settings.grace, readiness)?)
+        }
+    })
 }
 
 /// Names become file names, URL segments and metric labels: keep them plain.

@@ -11,6 +11,7 @@
 mod kernel;
 mod load;
 mod redis;
+mod registry;
 mod secret;
 mod source;
 mod validate;
@@ -23,11 +24,11 @@ use serde::de::DeserializeOwned;
 
 pub use kernel::{
     ChannelSettings, DatabaseSettings, EventKind, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, RegistryKind, RegistrySettings, ServerLimits, TelemetrySettings,
-    TlsMode, TlsSettings, Transport,
+    LifecycleSettings, LogFormat, ServerLimits, TelemetrySettings, TlsMode, TlsSettings, Transport,
 };
-pub use load::{load, load_from};
+pub use load::{load, load_from, load_registry};
 pub use redis::{CacheKind, CacheSettings, RedisSettings};
+pub use registry::{ConsulCheck, ConsulSettings, RegistryKind, RegistrySettings, ServerTls};
 pub use secret::Secret;
 
 /// A service's own settings, one table of the settings file.

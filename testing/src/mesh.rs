@@ -11,13 +11,15 @@ use mainstay::kernel::database::Database;
 use mainstay::kernel::events::{
     Event, EventBus, PreparedBus, Relay, declared_topics, open_bus, topic_specs,
 };
+use mainstay::kernel::health::Readiness;
 use mainstay::kernel::jobs::Worker;
 use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
 use mainstay::kernel::policy::PolicyTable;
-use mainstay::kernel::registry::{DirectoryRegistry, DirectoryTiming};
+use mainstay::kernel::registry::{self, DirectoryRegistry, DirectoryTiming, Registry};
 use mainstay::kernel::settings::{
     ChannelSettings, DatabaseSettings, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, RegistrySettings, ServiceSettings, Settings, TelemetrySettings,
+    LifecycleSettings, LogFormat, RegistryKind, RegistrySettings, ServiceSettings, Settings,
+    TelemetrySettings,
 };
 use mainstay::kernel::telemetry::Telemetry;
 use mainstay::kernel::tls::MeshIdentity;
@@ -25,6 +27,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::certificates::Authority;
+use crate::infra::infra;
 
 /// How long a process in a test still accepts calls when it drains: the registry of a test is read
 /// every few milliseconds.
@@ -46,7 +49,8 @@ const PUBLISHER: &str = "test-publisher";
 pub struct TestMesh {
     folder: TempDir,
     authority: Mutex<Authority>,
-    registry: OnceLock<Arc<DirectoryRegistry>>,
+    registry_settings: RegistrySettings,
+    registry: OnceLock<Arc<dyn Registry>>,
     bus: OnceLock<Arc<PreparedBus>>,
     publisher: OnceCell<(Database, Worker)>,
 }
@@ -55,10 +59,20 @@ impl TestMesh {
     /// An empty mesh.
     #[allow(clippy::new_without_default, reason = "it makes a folder: not what a default does")]
     pub fn new() -> Self {
+        Self::in_folder(registry_settings)
+    }
+
+    /// An empty mesh that finds its services by a registry of the test's own.
+    pub fn with_registry(settings: RegistrySettings) -> Self {
+        Self::in_folder(|_| settings)
+    }
+
+    fn in_folder(registry: impl FnOnce(&Path) -> RegistrySettings) -> Self {
         install_telemetry();
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Mutex::new(Authority::new(&folder.path().join("tls")));
         Self {
+            registry_settings: registry(folder.path()),
             folder,
             authority,
             registry: OnceLock::new(),
@@ -73,10 +87,7 @@ impl TestMesh {
         let kernel = KernelSettings {
             data_dir: self.path().join("data"),
             database: self.database_settings(service),
-            registry: RegistrySettings {
-                path: self.path().join("registry"),
-                ..RegistrySettings::default()
-            },
+            registry: self.registry_settings.clone(),
             events: self.event_settings(),
             jobs: JobSettings { poll_interval: JOB_POLL_INTERVAL, ..JobSettings::default() },
             tls: self.authority().settings(service),
@@ -122,12 +133,8 @@ impl TestMesh {
     }
 
     /// Which instances of which services there are.
-    pub fn registry(&self) -> &Arc<DirectoryRegistry> {
-        self.registry.get_or_init(|| {
-            let timing = DirectoryTiming { poll: POLL_INTERVAL, ..DirectoryTiming::default() };
-            let registry = DirectoryRegistry::open(self.path().join("registry"), timing);
-            Arc::new(registry.expect("the test folder takes a registry"))
-        })
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        self.registry.get_or_init(|| open_registry(&self.registry_settings))
     }
 
     /// The broker.
@@ -195,6 +202,33 @@ impl TestMesh {
 
     fn authority(&self) -> std::sync::MutexGuard<'_, Authority> {
         self.authority.lock().expect("no test panics while it issues a certificate")
+    }
+}
+
+/// The registry of a new world in `folder`: the run's Consul, with names of the world's own, or a
+/// directory.
+pub(crate) fn registry_settings(folder: &Path) -> RegistrySettings {
+    let mut settings =
+        RegistrySettings { path: folder.join("registry"), ..RegistrySettings::default() };
+    if let Some(infra) = infra() {
+        settings.kind = RegistryKind::Consul;
+        settings.consul.url = infra.consul.url.clone();
+        settings.consul.token = infra.consul.token.clone().into();
+        settings.consul.prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
+    }
+    settings
+}
+
+/// Opens a registry without waiting for it, for callers that cannot.
+fn open_registry(settings: &RegistrySettings) -> Arc<dyn Registry> {
+    match settings.kind {
+        RegistryKind::Directory => {
+            let timing = DirectoryTiming { poll: POLL_INTERVAL, ..DirectoryTiming::default() };
+            let registry = DirectoryRegistry::open(&settings.path, timing);
+            Arc::new(registry.expect("the test folder takes a registry"))
+        }
+        _ => registry::start(settings, &Readiness::default())
+            .unwrap_or_else(|error| panic!("the registry of the test cannot be used: {error:#}")),
     }
 }
 

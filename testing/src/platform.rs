@@ -9,10 +9,12 @@ use std::path::Path;
 use mainstay::contract::operations::OPERATOR;
 use mainstay::contract::{self, audit, auth, authz, billing, identity};
 use mainstay::kernel::lifecycle::MeshClient;
+use mainstay::kernel::settings::{RegistryKind, RegistrySettings};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::certificates::Authority;
+use crate::mesh::registry_settings;
 use crate::rest::Rest;
 use crate::wait::eventually;
 pub use process::binary;
@@ -56,6 +58,7 @@ pub struct Platform {
     processes: BTreeMap<&'static str, Process>,
     folder: TempDir,
     authority: Authority,
+    registry: RegistrySettings,
     variables: Vec<(String, String)>,
 }
 
@@ -189,8 +192,24 @@ impl Platform {
     /// A member of the mesh with a certificate for `identity`, for calls past the gateway.
     pub fn client(&self, identity: &str) -> MeshClient {
         self.authority.settings(identity);
-        MeshClient::open(self.path(), identity, contract::pool())
+        MeshClient::with_registry(self.path(), identity, &self.registry, contract::pool())
             .unwrap_or_else(|error| panic!("{identity} cannot join: {error:#}"))
+    }
+
+    /// The environment variables by which a process finds the platform's services.
+    pub fn registry_variables(&self) -> Vec<(String, String)> {
+        let RegistrySettings { kind, path, consul, .. } = &self.registry;
+        let stated = match kind {
+            RegistryKind::Directory => vec![("PATH", text(path))],
+            RegistryKind::Consul => vec![
+                ("KIND", "consul".to_owned()),
+                ("CONSUL__URL", consul.url.clone()),
+                ("CONSUL__TOKEN", consul.token.expose().clone()),
+                ("CONSUL__PREFIX", consul.prefix.clone()),
+            ],
+        };
+        let named = |(name, value)| (format!("MAINSTAY_REGISTRY__{name}"), value);
+        stated.into_iter().map(named).collect()
     }
 
     /// What a process has logged.
@@ -232,7 +251,13 @@ impl Platform {
             .expect("the test folder takes a file");
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { processes: BTreeMap::new(), variables: variables.collect(), folder, authority }
+        Self {
+            processes: BTreeMap::new(),
+            registry: registry_settings(folder.path()),
+            variables: variables.collect(),
+            folder,
+            authority,
+        }
     }
 
     fn launch(&self, service: &'static str, binary: &str) -> Process {
@@ -240,9 +265,9 @@ impl Platform {
         let root = self.folder.path();
         let mut variables: Vec<(String, String)> = vec![
             ("MAINSTAY_DATA_DIR".into(), text(&root.join("data"))),
-            ("MAINSTAY_REGISTRY__PATH".into(), text(&root.join("registry"))),
             ("MAINSTAY_EVENTS__PATH".into(), text(&root.join("broker.db"))),
         ];
+        variables.extend(self.registry_variables());
         for (name, file) in [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)] {
             let file = file.expect("the authority names every file");
             variables.push((format!("MAINSTAY_TLS__{name}_FILE"), text(&file)));

@@ -167,8 +167,7 @@ async fn a_call_waits_a_moment_for_an_instance_that_is_just_starting() {
             id: "1".into(),
             service: SERVICE.into(),
             address: server.local_addr().to_string(),
-            version: String::new(),
-            descriptor_hash: String::new(),
+            ..Instance::default()
         });
     };
     let (called, ()) = tokio::join!(say(&channel, "hello", NOT_IDEMPOTENT), arrival);

@@ -190,7 +190,7 @@ async fn an_outage_does_not_count_and_ends_when_the_service_appears() {
         service: "identity-svc".into(),
         address: "127.0.0.1:1".into(),
         version: "1".into(),
-        descriptor_hash: String::new(),
+        ..Instance::default()
     };
     instances.send_replace(Arc::new(Snapshot::from([("identity-svc".into(), vec![instance])])));
     assert_eq!(notes_when(&database, 1).await, ["a"]);

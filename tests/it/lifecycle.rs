@@ -10,7 +10,6 @@ use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{self, Drained, Module, Platform, Running};
 use mainstay::kernel::policy::{Authorizer, Entitlements, Plan};
 use mainstay::kernel::proto::events::ServiceDeclared;
-use mainstay::kernel::registry::Registry as _;
 use mainstay_testing::{NoSettings, Rest, TestMesh, as_user, eventually};
 use proto::audit_service_server::{AuditService, AuditServiceServer};
 use tokio::sync::Semaphore;

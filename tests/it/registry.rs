@@ -1,16 +1,16 @@
-//! What every registry does, and what the directory registry survives.
+//! The registries that need no server: what every one does, and what the directory survives.
+
+#[path = "../suite/registry.rs"]
+mod suite;
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mainstay::kernel::registry::{
-    DirectoryRegistry, DirectoryTiming, Instance, Registry, Snapshot, StaticRegistry,
-};
-use tokio::sync::watch::Receiver;
+use mainstay::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry, StaticRegistry};
 
 use crate::mesh::eventually;
+use suite::{addresses, contract, instance, sees};
 
 const TIMING: DirectoryTiming = DirectoryTiming {
     heartbeat: Duration::from_millis(100),
@@ -18,75 +18,16 @@ const TIMING: DirectoryTiming = DirectoryTiming {
     poll: Duration::from_millis(20),
 };
 
-fn instance(service: &str, id: &str, address: &str) -> Instance {
-    Instance {
-        id: id.to_owned(),
-        service: service.to_owned(),
-        address: address.to_owned(),
-        version: "1.2.3".to_owned(),
-        descriptor_hash: "abc".to_owned(),
-    }
-}
-
-fn addresses(snapshot: &Snapshot, service: &str) -> Vec<String> {
-    let instances = snapshot.get(service).into_iter().flatten();
-    instances.map(|instance| instance.address.clone()).collect()
-}
-
-async fn sees(watch: &mut Receiver<Arc<Snapshot>>, service: &str, expected: &[&str]) {
-    let waited = watch.wait_for(|snapshot| addresses(snapshot, service) == expected);
-    let waited = tokio::time::timeout(Duration::from_secs(10), waited).await;
-    assert!(waited.is_ok(), "never saw {expected:?} of {service}");
-}
-
-/// The contract of [`Registry`]; `open` makes another handle on the same registry.
-async fn contract(open: impl Fn() -> Arc<dyn Registry>) {
-    let (writer, reader) = (open(), open());
-    let mut watch = reader.watch();
-    sees(&mut watch, "a-svc", &[]).await;
-
-    let second = writer.register(instance("a-svc", "2", "h:2")).await.unwrap();
-    let first = writer.register(instance("a-svc", "1", "h:1")).await.unwrap();
-    let other = reader.register(instance("b-svc", "1", "h:3")).await.unwrap();
-    sees(&mut watch, "a-svc", &["h:1", "h:2"]).await;
-    sees(&mut watch, "b-svc", &["h:3"]).await;
-    let seen = watch.borrow().get("a-svc").unwrap()[0].clone();
-    assert_eq!(seen, instance("a-svc", "1", "h:1"), "nothing is lost on the way");
-
-    let late = open().watch();
-    assert_eq!(addresses(&late.borrow(), "a-svc"), ["h:1", "h:2"], "the state is there at once");
-
-    second.deregister().await.unwrap();
-    second.deregister().await.unwrap();
-    sees(&mut watch, "a-svc", &["h:1"]).await;
-
-    watch.mark_unchanged();
-    let quiet = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
-    assert!(quiet.is_err(), "watchers wake for changes alone");
-
-    first.deregister().await.unwrap();
-    sees(&mut watch, "a-svc", &[]).await;
-    assert!(!watch.borrow().contains_key("a-svc"), "a service without instances is absent");
-    let again = writer.register(instance("a-svc", "1", "h:9")).await.unwrap();
-    sees(&mut watch, "a-svc", &["h:9"]).await;
-
-    for (service, id) in [("", "1"), ("a-svc", ""), ("../a", "1"), ("a-svc", "x/y"), (".a", "1")] {
-        let refused = writer.register(instance(service, id, "h:1")).await;
-        assert!(refused.is_err(), "took the service `{service}` with the id `{id}`");
-    }
-    drop((again, other));
-}
-
 #[tokio::test]
 async fn the_static_registry_keeps_the_contract() {
     let registry = StaticRegistry::new([]);
-    contract(|| Arc::new(registry.clone())).await;
+    contract(async || registry.clone()).await;
 }
 
 #[tokio::test]
 async fn the_directory_registry_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    contract(|| Arc::new(DirectoryRegistry::open(folder.path(), TIMING).unwrap())).await;
+    contract(async || DirectoryRegistry::open(folder.path(), TIMING).unwrap()).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ async fn whoami_logs_in_and_calls_identity_through_the_client_traits() {
     let whoami = |arguments: &[&str]| {
         let output = Command::new(mainstay_testing::binary("examples/whoami"))
             .env("MAINSTAY_HOME", platform.path())
+            .envs(platform.registry_variables())
             .args(arguments)
             .output()
             .unwrap();

@@ -4,6 +4,8 @@
 //! it. A suite that the embedded adapters pass as well lies in `tests/suite/`, shared with `it`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
+mod registry;
+mod servers;
 mod shared_memory;
 #[path = "../suite/cache.rs"]
 mod suite_cache;

@@ -20,7 +20,7 @@ impl Backoff {
     }
 
     /// From `first` up to `longest`.
-    pub(crate) fn between(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn between(first: Duration, longest: Duration) -> Self {
         Self { first, longest }
     }
 

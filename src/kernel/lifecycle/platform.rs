@@ -13,10 +13,8 @@ use crate::kernel::events::{Consumers, EventBus, PreparedBus, open_bus};
 use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::redis::Redis;
-use crate::kernel::registry::{DirectoryRegistry, DirectoryTiming, Registry};
-use crate::kernel::settings::{
-    CacheKind, KernelSettings, RegistryKind, RegistrySettings, Settings,
-};
+use crate::kernel::registry::{self, Registry};
+use crate::kernel::settings::{CacheKind, KernelSettings, Settings};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::tls::MeshIdentity;
 
@@ -49,23 +47,24 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    fn new(
+    async fn new(
         name: &'static str,
         version: &'static str,
         settings: KernelSettings,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(name, version);
+        let readiness = Readiness::default();
         Ok(Self {
             name,
             version,
             identity: MeshIdentity::load(&settings.tls)?,
             database: Database::open(name, &settings.database)?,
-            registry: open_registry(&settings.registry)?,
+            registry: registry::open(&settings.registry, &readiness).await?,
             bus: Arc::new(PreparedBus::new(open_bus(&settings.events)?)),
             redis: Redis::open(&settings.redis, metrics.clone())?,
             cache: OnceLock::new(),
             metrics,
-            readiness: Readiness::default(),
+            readiness,
             consumers: Consumers::default(),
             shutdown: CancellationToken::new(),
             policies: Arc::default(),
@@ -108,22 +107,13 @@ impl Kernel {
     }
 }
 
-fn open_registry(settings: &RegistrySettings) -> anyhow::Result<Arc<dyn Registry>> {
-    match settings.kind {
-        RegistryKind::Directory => {
-            let timing = DirectoryTiming::default();
-            Ok(Arc::new(DirectoryRegistry::open(&settings.path, timing)?))
-        }
-    }
-}
-
 impl<T> Platform<T> {
-    pub(super) fn new(
+    pub(super) async fn new(
         name: &'static str,
         version: &'static str,
         settings: Settings<T>,
     ) -> anyhow::Result<Self> {
-        let kernel = Kernel::new(name, version, settings.kernel)?;
+        let kernel = Kernel::new(name, version, settings.kernel).await?;
         Ok(Self { kernel: Arc::new(kernel), settings: Arc::new(settings.own) })
     }
 

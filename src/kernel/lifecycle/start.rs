@@ -50,7 +50,7 @@ where
     F: FnOnce(Platform<T>) -> Fut + Send,
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
-    let platform = Platform::new(name, version, settings)?;
+    let platform = Platform::new(name, version, settings).await?;
     let kernel = Arc::clone(&platform.kernel);
     let mut module = module(platform).await?;
     let contracts = module.validate(name)?;
@@ -206,10 +206,21 @@ impl Listeners {
         Ok(Instance {
             id: uuid::Uuid::now_v7().to_string(),
             service: kernel.name.to_owned(),
-            address,
             version: kernel.version.to_owned(),
             descriptor_hash: module.descriptor_hash(),
+            admin_address: self.admin_address(&address),
+            zone: kernel.settings.registry.zone.clone(),
+            address,
         })
+    }
+
+    /// Where others reach the admin port: on the advertised host, if it is bound on every address.
+    fn admin_address(&self, advertised: &str) -> String {
+        let bound = self.admin.local_addr();
+        match advertised.rsplit_once(':') {
+            Some((host, _)) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
+            _ => bound.to_string(),
+        }
     }
 
     fn serve(
@@ -220,8 +231,9 @@ impl Listeners {
         workers: Workers,
         registration: Box<dyn Registration>,
     ) -> Running {
-        let admin = admin_app(kernel.readiness.clone(), kernel.metrics.clone()).merge(admin);
-        let admin = self.admin.serve(admin);
+        let health = grpc_health(kernel.readiness.clone(), Vec::new());
+        let pages = admin_app(kernel.readiness.clone(), kernel.metrics.clone()).merge(admin);
+        let admin = self.admin.serve(route(pages, health));
         let server = self.service.serve(app);
         tracing::info!(
             address = %server.local_addr(),

@@ -31,8 +31,7 @@ impl StaticRegistry {
             id: format!("{service}-{index}"),
             service: service.to_owned(),
             address: address.to_string(),
-            version: String::new(),
-            descriptor_hash: String::new(),
+            ..Instance::default()
         }))
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::redis::{CacheSettings, RedisSettings};
+use super::registry::RegistrySettings;
 use super::secret::Secret;
 
 /// The kernel's settings: the keys at the top of the settings file, and its tables.
@@ -91,31 +92,6 @@ impl Default for DatabaseSettings {
             acquire_timeout: Duration::from_secs(3),
         }
     }
-}
-
-/// Where services find each other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegistrySettings {
-    /// Which registry. Default: `directory`.
-    pub kind: RegistryKind,
-    /// Folder of the registry `directory`; the same for every process. Default:
-    /// `.mainstay/registry`.
-    pub path: PathBuf,
-}
-
-impl Default for RegistrySettings {
-    fn default() -> Self {
-        Self { kind: RegistryKind::Directory, path: PathBuf::from(".mainstay/registry") }
-    }
-}
-
-/// The registries there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegistryKind {
-    /// A folder that the processes of one machine share.
-    Directory,
 }
 
 /// How events travel.

@@ -8,6 +8,7 @@ use config::{Config, ConfigError, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
 use super::kernel::KernelSettings;
+use super::registry::RegistrySettings;
 use super::source::Environment;
 use super::{Args, ServiceDefaults, ServiceSettings, Settings};
 
@@ -22,15 +23,41 @@ pub fn load<T: ServiceSettings>(
     args: &Args,
     defaults: ServiceDefaults,
 ) -> anyhow::Result<Settings<T>> {
-    let environment = std::env::vars_os()
+    load_from(args, defaults, own_environment()?)
+}
+
+/// Where services find each other, for those that only call: the table `[registry]` of the file that
+/// `MAINSTAY_SETTINGS` names, if any, and of the environment. Where neither states a folder it is
+/// the one in `home`.
+pub fn load_registry(home: &Path) -> anyhow::Result<RegistrySettings> {
+    let mut environment = own_environment()?;
+    let file = environment.remove(SETTINGS_VARIABLE).filter(|path| !path.is_empty());
+    let table = format!("{}REGISTRY__", super::source::PREFIX);
+    environment.retain(|name, _| name.starts_with(&table));
+    let known = serde_json::json!({ "registry": RegistrySettings::default() });
+    let environment = Environment::read(&environment, |path| is_known(&known, path))?;
+    let mut layers = merge(file.as_deref().map(Path::new), environment)?;
+    let stated = match layers.remove("registry") {
+        Some(Value { kind: ValueKind::Table(table), .. }) => table,
+        _ => Table::default(),
+    };
+    let folder_stated = stated.contains_key("path");
+    let mut settings: RegistrySettings = parse(stated, "registry")?;
+    if !folder_stated {
+        settings.path = home.join("registry");
+    }
+    Ok(settings)
+}
+
+fn own_environment() -> anyhow::Result<BTreeMap<String, String>> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.starts_with(super::source::PREFIX))
         .map(|(name, value)| match value.into_string() {
             Ok(value) => Ok((name, value)),
             Err(_) => bail!("environment variable {name} is not valid UTF-8"),
         })
-        .collect::<anyhow::Result<_>>()?;
-    load_from(args, defaults, environment)
+        .collect()
 }
 
 /// As [`load`], with the environment given.

@@ -1,0 +1,6 @@
+//! Registries on real servers.
+
+#[path = "../suite/registry.rs"]
+mod suite;
+
+mod consul;

@@ -1,0 +1,82 @@
+//! Servers of a story's own: killed and started again, as nobody may do with those of the run.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use mainstay_testing::INFRA_VARIABLE;
+
+/// Folders deeper than this hold no programs.
+const DEEPEST: usize = 5;
+
+/// A server process; dropped, it is killed.
+pub(crate) struct Server {
+    program: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a program that `cargo xtask infra up` has found or brought along.
+    pub(crate) fn start(program: &str, arguments: &[String]) -> Self {
+        let mut server =
+            Self { program: find(program), arguments: arguments.to_vec(), child: None };
+        server.restart();
+        server
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it with the arguments it had.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.unwrap_or_else(|error| panic!("{:?}: {error}", self.program)));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port of the loopback that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Installed, or unpacked beside the file that says where the servers are.
+fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join(program));
+    if let Some(found) = installed.into_iter().find(|path| path.is_file()) {
+        return found;
+    }
+    let infra = std::env::var_os(INFRA_VARIABLE).map(PathBuf::from).unwrap_or_default();
+    infra.parent().and_then(|folder| beneath(folder, program, DEEPEST)).unwrap_or_else(|| {
+        panic!("{program} is neither installed nor unpacked; mend: cargo xtask infra up")
+    })
+}
+
+/// `bin/<program>` in some folder. Folders that may not be read belong to other servers.
+fn beneath(folder: &Path, program: &str, depth: usize) -> Option<PathBuf> {
+    let here = folder.join("bin").join(program);
+    if here.is_file() {
+        return Some(here);
+    }
+    let entries = std::fs::read_dir(folder).ok().filter(|_| depth > 0)?;
+    let folders = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    folders.into_iter().find_map(|folder| beneath(&folder, program, depth - 1))
+}

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `bus`, `prepared` | the seam to a broker, and its topics made before it is used |
 //! | [`cloud_events`] | the envelope as CloudEvents 1.0 on foreign brokers |
-//! | `embedded` | the broker in one SQLite file |
+//! | `embedded`, `kafka` | the broker in one SQLite file, and Apache Kafka |
 //! | `outbox`, `relay` | from the writer's transaction to the bus |
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
 //! | `tried` | attempts that failed, counted beyond the life of a process |
@@ -31,9 +31,11 @@ mod consumer;
 pub(crate) mod dead_letter;
 mod embedded;
 pub(crate) mod inbox;
+mod kafka;
 mod origin;
 pub(crate) mod outbox;
 mod prepared;
+mod progress;
 pub(crate) mod redelivery;
 mod relay;
 mod runner;
@@ -52,6 +54,7 @@ pub use bus::{Cursor, Delivery, EventBus, Page, Position, ReadFrom, Subscription
 pub use consumer::{Consumer, ConsumerState, ConsumerStatus, Consumers, Received, Start};
 pub use dead_letter::dead_letter_topic;
 pub use embedded::EmbeddedBus;
+pub use kafka::KafkaBus;
 pub use prepared::PreparedBus;
 pub use relay::Relay;
 
@@ -75,6 +78,7 @@ impl<M: prost::Message + prost::Name + Default + Send + Sync + 'static> Event fo
 pub fn open_bus(settings: &EventSettings) -> anyhow::Result<Arc<dyn EventBus>> {
     match settings.kind {
         EventKind::Embedded => Ok(Arc::new(EmbeddedBus::open(settings)?)),
+        EventKind::Kafka => Ok(Arc::new(KafkaBus::open(settings)?)),
     }
 }
 

@@ -8,6 +8,7 @@
 //! A key that nobody knows is refused with its name and its origin, because a misspelt limit is
 //! worse than none. So are combinations that would be insecure; the message names the mend.
 
+mod kafka;
 mod kernel;
 mod load;
 mod redis;
@@ -22,6 +23,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use kafka::{Compression, KafkaSettings};
 pub use kernel::{
     ChannelSettings, DatabaseSettings, EventKind, EventSettings, JobSettings, KernelSettings,
     LifecycleSettings, LogFormat, ServerLimits, TelemetrySettings, TlsMode, TlsSettings, Transport,

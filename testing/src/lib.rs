@@ -7,6 +7,7 @@
 
 mod authz;
 mod billing;
+mod broker;
 pub mod certificates;
 mod infra;
 mod mesh;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use authz::{FakeAuthz, NoSettings};
 pub use billing::FakeBilling;
+pub use broker::TestBroker;
 pub use infra::{Consul, Etcd, INFRA_VARIABLE, Infra, Kafka, Postgres, Redis, infra};
 pub use mesh::TestMesh;
 pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};

@@ -26,6 +26,7 @@ use mainstay::kernel::tls::MeshIdentity;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::broker::TestBroker;
 use crate::certificates::Authority;
 use crate::infra::infra;
 
@@ -47,6 +48,7 @@ const PUBLISHER: &str = "test-publisher";
 
 /// A mesh for one test. Services started in it find each other, over mTLS on free ports.
 pub struct TestMesh {
+    broker: TestBroker,
     folder: TempDir,
     authority: Mutex<Authority>,
     registry_settings: RegistrySettings,
@@ -72,6 +74,7 @@ impl TestMesh {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Mutex::new(Authority::new(&folder.path().join("tls")));
         Self {
+            broker: TestBroker::new(folder.path()),
             registry_settings: registry(folder.path()),
             folder,
             authority,
@@ -193,11 +196,7 @@ impl TestMesh {
     }
 
     fn event_settings(&self) -> EventSettings {
-        EventSettings {
-            path: self.path().join("broker.db"),
-            poll_interval: POLL_INTERVAL,
-            ..EventSettings::default()
-        }
+        EventSettings { poll_interval: POLL_INTERVAL, ..self.broker.settings().clone() }
     }
 
     fn authority(&self) -> std::sync::MutexGuard<'_, Authority> {

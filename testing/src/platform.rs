@@ -13,6 +13,7 @@ use mainstay::kernel::settings::{RegistryKind, RegistrySettings};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::broker::TestBroker;
 use crate::certificates::Authority;
 use crate::mesh::registry_settings;
 use crate::rest::Rest;
@@ -56,6 +57,7 @@ pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
 /// A running platform. Dropped, it kills its processes; in a test that fails, it prints their logs.
 pub struct Platform {
     processes: BTreeMap<&'static str, Process>,
+    broker: TestBroker,
     folder: TempDir,
     authority: Authority,
     registry: RegistrySettings,
@@ -255,6 +257,7 @@ impl Platform {
             processes: BTreeMap::new(),
             registry: registry_settings(folder.path()),
             variables: variables.collect(),
+            broker: TestBroker::new(folder.path()),
             folder,
             authority,
         }
@@ -263,10 +266,9 @@ impl Platform {
     fn launch(&self, service: &'static str, binary: &str) -> Process {
         let tls = self.authority.settings(service);
         let root = self.folder.path();
-        let mut variables: Vec<(String, String)> = vec![
-            ("MAINSTAY_DATA_DIR".into(), text(&root.join("data"))),
-            ("MAINSTAY_EVENTS__PATH".into(), text(&root.join("broker.db"))),
-        ];
+        let mut variables: Vec<(String, String)> =
+            vec![("MAINSTAY_DATA_DIR".into(), text(&root.join("data")))];
+        variables.extend(self.broker.variables());
         variables.extend(self.registry_variables());
         for (name, file) in [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)] {
             let file = file.expect("the authority names every file");

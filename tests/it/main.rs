@@ -2,8 +2,6 @@
 // Tests stop at the first surprise, and their names are their documentation.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "../suite/bus.rs"]
-mod bus_suite;
 mod cache;
 mod channel;
 mod database;
@@ -22,6 +20,8 @@ mod registry;
 mod saga;
 mod server;
 mod settings;
+#[path = "../suite/bus.rs"]
+mod suite_bus;
 #[path = "../suite/cache.rs"]
 mod suite_cache;
 #[path = "../suite/limit.rs"]

@@ -1,7 +1,7 @@
 //! A service's database and a broker in a temporary folder, and what stories need around them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mainstay::contract;
@@ -13,6 +13,7 @@ use mainstay::kernel::events::{
 };
 use mainstay::kernel::jobs::Worker;
 use mainstay::kernel::settings::{DatabaseSettings, EventSettings, Secret};
+use mainstay_testing::TestBroker;
 use sea_orm::sea_query::{ColumnDef, Order, Query, Table};
 use sea_orm::{ConnectionTrait, DbErr, DeriveIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
@@ -22,22 +23,24 @@ use tempfile::TempDir;
 pub(crate) const USERS: &str = "identity.users";
 
 pub(crate) struct World {
-    folder: TempDir,
     pub(crate) settings: EventSettings,
+    reader: OnceLock<Arc<dyn EventBus>>,
+    _broker: TestBroker,
+    folder: TempDir,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let broker = TestBroker::new(folder.path());
         let settings = EventSettings {
-            path: folder.path().join("broker.db"),
             poll_interval: Duration::from_millis(10),
             retry_backoff: Duration::from_millis(5),
             max_retry_backoff: Duration::from_millis(40),
             max_attempts: 3,
-            ..EventSettings::default()
+            ..broker.settings().clone()
         };
-        Self { folder, settings }
+        Self { settings, reader: OnceLock::new(), _broker: broker, folder }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -65,6 +68,12 @@ impl World {
         let bus = PreparedBus::new(open_bus(&self.settings).unwrap());
         bus.declare(topic_specs(contract::pool(), &self.settings).unwrap());
         Arc::new(bus)
+    }
+
+    /// Every record that a topic retains, oldest first.
+    pub(crate) async fn retained(&self, topic: &str) -> Vec<Envelope> {
+        let reader = self.reader.get_or_init(|| self.bus());
+        reader.retained(&[topic.to_owned()]).await.unwrap()
     }
 
     pub(crate) fn relay(&self, database: &Database, bus: impl EventBus + 'static) -> Worker {

@@ -4,13 +4,19 @@
 //! it. A suite that the embedded adapters pass as well lies in `tests/suite/`, shared with `it`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
+mod kafka;
 mod registry;
 mod servers;
 mod shared_memory;
+#[path = "../suite/bus.rs"]
+mod suite_bus;
 #[path = "../suite/cache.rs"]
 mod suite_cache;
 #[path = "../suite/limit.rs"]
 mod suite_limit;
+#[allow(dead_code, reason = "the stories of `it` use more of it")]
+#[path = "../it/world.rs"]
+mod world;
 
 use mainstay_testing::{INFRA_VARIABLE, Infra};
 

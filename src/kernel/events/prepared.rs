@@ -1,38 +1,55 @@
-//! A bus whose topics are there before it is used.
+//! A bus whose topics are there before they are used.
 
-use std::sync::{Arc, OnceLock};
-
-use tokio::sync::OnceCell;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::bus::{Cursor, EventBus, Page, ReadFrom, Subscription};
 use crate::kernel::error::Result;
 use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::Envelope;
 
-/// Prepares the declared topics when it is first used. A broker that is away then is no failure of
-/// the process: the relay and the consumers repeat what failed, and with it the preparation.
+/// Prepares each declared topic when this process first publishes on it or listens to it. A broker
+/// that is away then is no failure of the process: the relay and the consumers repeat what failed,
+/// and with it the preparation.
 pub struct PreparedBus {
     bus: Arc<dyn EventBus>,
-    topics: OnceLock<Vec<TopicSpec>>,
-    prepared: OnceCell<()>,
+    declared: OnceLock<BTreeMap<String, TopicSpec>>,
+    prepared: Mutex<HashSet<String>>,
 }
 
 impl PreparedBus {
     /// A bus on which no topics are declared yet.
     pub fn new(bus: Arc<dyn EventBus>) -> Self {
-        Self { bus, topics: OnceLock::new(), prepared: OnceCell::new() }
+        Self { bus, declared: OnceLock::new(), prepared: Mutex::default() }
     }
 
     /// States the topics; what was stated first holds.
     pub fn declare(&self, topics: Vec<TopicSpec>) {
-        self.topics.get_or_init(|| topics);
+        let by_name = topics.into_iter().map(|topic| (topic.name.clone(), topic));
+        self.declared.get_or_init(|| by_name.collect());
     }
 
-    async fn ready(&self) -> Result<&dyn EventBus> {
-        if let Some(topics) = self.topics.get() {
-            self.prepared.get_or_try_init(|| self.bus.prepare(topics)).await?;
+    async fn ready(&self, topics: impl Iterator<Item = &str> + Send) -> Result<()> {
+        let unprepared = self.unprepared(topics);
+        if unprepared.is_empty() {
+            return Ok(());
         }
-        Ok(&*self.bus)
+        self.bus.prepare(&unprepared).await?;
+        let names = unprepared.into_iter().map(|topic| topic.name);
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        Ok(())
+    }
+
+    fn unprepared<'a>(&self, topics: impl Iterator<Item = &'a str>) -> Vec<TopicSpec> {
+        let Some(declared) = self.declared.get() else { return Vec::new() };
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unprepared: BTreeMap<&str, &TopicSpec> = BTreeMap::new();
+        for topic in topics.filter(|topic| !prepared.contains(*topic)) {
+            if let Some(spec) = declared.get(topic) {
+                unprepared.insert(topic, spec);
+            }
+        }
+        unprepared.into_values().cloned().collect()
     }
 }
 
@@ -43,18 +60,20 @@ impl EventBus for PreparedBus {
     }
 
     async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
-        self.ready().await?.publish(records).await
+        self.ready(records.iter().map(|record| record.topic.as_str())).await?;
+        self.bus.publish(records).await
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Box<dyn Subscription>> {
-        self.ready().await?.subscribe(group, topics).await
+        self.ready(topics.iter().map(String::as_str)).await?;
+        self.bus.subscribe(group, topics).await
     }
 
     async fn read(&self, topic: &str, from: ReadFrom, limit: usize) -> Result<Page> {
-        self.ready().await?.read(topic, from, limit).await
+        self.bus.read(topic, from, limit).await
     }
 
     async fn end(&self, topic: &str) -> Result<Cursor> {
-        self.ready().await?.end(topic).await
+        self.bus.end(topic).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::kafka::KafkaSettings;
 use super::redis::{CacheSettings, RedisSettings};
 use super::registry::RegistrySettings;
 use super::secret::Secret;
@@ -120,6 +121,11 @@ pub struct EventSettings {
     /// The longest wait between two attempts. Default: 30 s.
     #[serde(with = "humantime_serde")]
     pub max_retry_backoff: Duration,
+    /// What the names of topics and consumer groups begin with on a broker that others use too, such
+    /// as `staging.`. Default: nothing.
+    pub topic_prefix: String,
+    /// `[events.kafka]`
+    pub kafka: KafkaSettings,
 }
 
 impl Default for EventSettings {
@@ -133,6 +139,8 @@ impl Default for EventSettings {
             max_attempts: 8,
             retry_backoff: Duration::from_millis(100),
             max_retry_backoff: Duration::from_secs(30),
+            topic_prefix: String::new(),
+            kafka: KafkaSettings::default(),
         }
     }
 }
@@ -143,6 +151,8 @@ impl Default for EventSettings {
 pub enum EventKind {
     /// A durable log in one SQLite file that the processes of one machine share.
     Embedded,
+    /// Apache Kafka.
+    Kafka,
 }
 
 /// How durable jobs run.

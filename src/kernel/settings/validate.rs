@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::kernel::{KernelSettings, TlsMode, TlsSettings};
+use super::kernel::{EventKind, KernelSettings, TlsMode, TlsSettings};
 
 impl KernelSettings {
     /// Refuses what cannot work or would be insecure; the message names the setting and the mend.
@@ -82,6 +82,7 @@ impl KernelSettings {
             ("limits.header_read_timeout", self.limits.header_read_timeout),
             ("limits.handshake_timeout", self.limits.handshake_timeout),
         ];
+        self.events.kafka.validate(self.events.kind == EventKind::Kafka)?;
         for (name, value) in not_instant {
             ensure!(value > Duration::ZERO, "{name} must be longer than 0 s");
         }

@@ -7,7 +7,7 @@ use mainstay::kernel::events::{EmbeddedBus, EventBus, ReadFrom, TopicSpec};
 use mainstay::kernel::settings::EventSettings;
 use sea_orm::ConnectionTrait as _;
 
-use crate::bus_suite::{assert_silent, bus_contract, keyed, next, records, subscribe, take};
+use crate::suite_bus::{assert_silent, bus_contract, keyed, next, records, subscribe, take};
 use crate::world::{World, eventually};
 
 #[tokio::test]
@@ -18,10 +18,15 @@ async fn the_embedded_bus_keeps_the_contract() {
     bus_contract(|| Arc::new(EmbeddedBus::open(&settings).unwrap())).await;
 }
 
+/// The embedded broker of a world, also where its stories run on another.
+fn bus(world: &World) -> Arc<dyn EventBus> {
+    Arc::new(EmbeddedBus::open(&world.settings).unwrap())
+}
+
 #[tokio::test]
 async fn of_one_group_one_process_consumes_and_another_takes_over_from_a_dead_one() {
     let world = World::new();
-    let bus = world.bus();
+    let bus = bus(&world);
     bus.publish(records("lease", 3)).await.unwrap();
 
     let settings = world.settings.clone();
@@ -86,7 +91,7 @@ async fn records_past_their_retention_are_forgotten() {
 #[tokio::test]
 async fn a_damaged_record_is_handed_out_as_what_it_is() {
     let world = World::new();
-    let bus = world.bus();
+    let bus = bus(&world);
     bus.publish(records("damaged", 2)).await.unwrap();
     let url = format!("sqlite://{}", world.file("broker.db").display());
     let file = sea_orm::Database::connect(url).await.unwrap();

@@ -40,7 +40,7 @@ async fn poison_goes_to_the_dead_letters_while_other_aggregates_go_on() {
     notes.sort();
     assert_eq!(notes, ["u1:after", "u2:b"]);
     let letter = dead_letters_when(&reader, 1).await.remove(0);
-    let original = world.bus().retained(&[USERS.to_owned()]).await.unwrap().remove(0);
+    let original = world.retained(USERS).await.remove(0);
     assert_eq!(letter.event, Some(original), "with its own id");
     assert_eq!((letter.consumer.as_str(), letter.attempts), ("audit-svc.notes", 1));
     assert_eq!(letter.code, "FAILED_PRECONDITION");
@@ -68,10 +68,9 @@ async fn a_dead_letter_is_on_its_topic_and_a_repeated_delivery_of_its_event_chan
     assert_eq!(dead_letters(&reader).await.len(), 1);
 
     let _relay = world.relay(&reader, world.bus());
-    let record = eventually("the record", async || {
-        world.bus().retained(&[dead_letter_topic(USERS)]).await.unwrap().pop()
-    })
-    .await;
+    let record =
+        eventually("the record", async || world.retained(&dead_letter_topic(USERS)).await.pop())
+            .await;
     let published = DeadLetter::decode(&*record.data).unwrap();
     assert_eq!((record.id, record.subject.as_str()), (published.id.clone(), "u1"));
     assert_eq!(published, letter);
@@ -385,7 +384,7 @@ async fn a_trace_goes_on_from_writer_to_handler() {
     tracing::Instrument::instrument(write, tracing::info_span!("write")).await;
 
     let records = eventually("both events", async || {
-        let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+        let records = world.retained(USERS).await;
         (records.len() == 2).then_some(records)
     })
     .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mainstay::contract::proto::mainstay::identity::v1::UserUpdated;
 use mainstay::kernel::Error;
-use mainstay::kernel::events::{Consumer, Envelope, EventBus as _, Received, Relay};
+use mainstay::kernel::events::{Consumer, Envelope, Received, Relay};
 use prost::Message as _;
 use tokio::sync::Notify;
 
@@ -35,7 +35,7 @@ async fn a_relay_that_dies_after_publishing_publishes_again_and_the_effect_is_th
     let _relay = Relay::new(writer.clone(), world.bus(), &world.settings).lease(lease).spawn();
     let _consumer = world.start(note_taker(&reader), &reader);
     let records = eventually("a second record", async || {
-        let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+        let records = world.retained(USERS).await;
         (records.len() >= 2).then_some(records)
     })
     .await;
@@ -173,7 +173,7 @@ async fn an_event_the_bus_refuses_holds_back_its_own_aggregate_only() {
     let _relay = world.relay(&writer, FaultyBus { bus: world.bus(), fault });
 
     let published = async || -> Vec<String> {
-        let records = world.bus().retained(&[USERS.to_owned()]).await.unwrap();
+        let records = world.retained(USERS).await;
         records.iter().map(text).collect()
     };
     let published_when = async |expected: &[&str]| {
@@ -208,5 +208,5 @@ async fn a_relay_that_is_stopped_publishes_what_is_due_first() {
     publish(&writer, &events).await;
     relay.stop().await;
     assert_eq!(outbox(&writer).await.len(), 0);
-    assert_eq!(world.bus().retained(&[USERS.to_owned()]).await.unwrap().len(), 20);
+    assert_eq!(world.retained(USERS).await.len(), 20);
 }

@@ -1,7 +1,5 @@
 //! A group's view on its topics in the embedded broker.
 
-mod progress;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +12,7 @@ use super::{Broker, log};
 use crate::kernel::error::Result;
 use crate::kernel::events::bus::{Delivery, Position, Subscription};
 use crate::kernel::events::dead_letter::describe;
-use progress::Progress;
+use crate::kernel::events::progress::Progress;
 
 /// Records read at once.
 const BATCH: u64 = 256;

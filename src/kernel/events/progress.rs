@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// What was handed out of one topic and is not yet behind the position: offset, acknowledged.
-#[derive(Default)]
+/// What was handed out of one stream and is not yet behind the position: offset, acknowledged.
+#[derive(Debug, Default)]
 pub(super) struct Progress(BTreeMap<i64, bool>);
 
 impl Progress {

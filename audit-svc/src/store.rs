@@ -5,8 +5,8 @@
 //! | `audit_event` | record, in its place of the chain |
 //! | `chain_head` | one row: place, hash and record of the newest entry; also the lock for appending |
 //!
-//! There is no statement here that changes or removes a record, and on SQLite the database itself
-//! refuses those. Whoever has the file can lift that; then verification finds what they changed.
+//! There is no statement here that changes or removes a record, and the database itself refuses
+//! those. Whoever owns the database can lift that; then verification finds what they changed.
 
 mod append;
 mod entity;

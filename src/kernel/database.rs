@@ -8,12 +8,18 @@
 //!
 //! If the call being served is audited, `commit` also writes its audit record.
 //!
+//! The URL says which database: `sqlite:` a file of the service's own, `postgres:` a schema of the
+//! service's own, reached by a role that sees nothing else. The code above is the same for both.
+//!
 //! The pool connects lazily: a [`Database`] can be handed out before anything listens, and what is
 //! wrong with it is said once, by [`Database::migrate`], with the mend.
 
 mod ambient;
+mod failure;
 mod migrate;
 mod pool;
+mod postgres;
+mod sqlite;
 mod transaction;
 
 use std::sync::{Arc, OnceLock};
@@ -22,7 +28,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use prost_reflect::DescriptorPool;
 use sea_orm::{
-    DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigrationTrait;
 use tokio::sync::{Notify, Semaphore};
@@ -59,8 +65,8 @@ struct Inner {
 impl Database {
     /// The database of `service`. Creates the folder of a SQLite file; connects when first used.
     pub fn open(service: &str, settings: &DatabaseSettings) -> anyhow::Result<Self> {
-        let connection = pool::open(settings, Durability::EveryCommit)?;
-        let single_writer = connection.get_database_backend() == DbBackend::Sqlite;
+        let connection = pool::open(service, settings, Durability::EveryCommit)?;
+        let single_writer = !failure::is_postgres(&connection);
         Ok(Self(Arc::new(Inner {
             service: service.to_owned(),
             location: pool::location(settings.url.expose()),
@@ -108,6 +114,15 @@ impl Database {
             .with_context(|| format!("cannot migrate the database {}", self.0.location))
     }
 
+    /// Refuses a role that sees more than this service's schema, as production must. A SQLite file
+    /// has no roles.
+    pub async fn refuse_privileged_role(&self) -> anyhow::Result<()> {
+        match self.is_postgres() {
+            true => postgres::refuse_privileged_role(&self.0.connection).await,
+            false => Ok(()),
+        }
+    }
+
     /// Whether the database answers, for readiness.
     pub async fn ping(&self) -> Result<()> {
         Ok(self.0.connection.ping().await?)
@@ -133,13 +148,7 @@ impl Database {
             ),
             None => None,
         };
-        let transaction =
-            self.0.connection.begin_with_options(write_options()).await.map_err(|error| {
-                match is_busy(&error) {
-                    true => Error::unavailable("the database is busy").because(error),
-                    false => error.into(),
-                }
-            })?;
+        let transaction = self.0.connection.begin_with_options(write_options()).await?;
         Ok(Open::new(transaction, self.clone(), turn))
     }
 
@@ -152,6 +161,10 @@ impl Database {
                  the contracts were not declared to the database"
             ))
         })
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        failure::is_postgres(&self.0.connection)
     }
 
     /// Wakes the relay when an outbox row was committed.

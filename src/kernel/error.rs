@@ -310,14 +310,3 @@ impl From<Status> for Error {
         Self::from_status(&status)
     }
 }
-
-impl From<sea_orm::DbErr> for Error {
-    fn from(error: sea_orm::DbErr) -> Self {
-        match error {
-            sea_orm::DbErr::ConnectionAcquire(_) | sea_orm::DbErr::Conn(_) => {
-                Self::unavailable("the database is away").because(error)
-            }
-            error => Self::internal(error),
-        }
-    }
-}

@@ -26,7 +26,8 @@ use serde::de::DeserializeOwned;
 pub use kafka::{Compression, KafkaSettings};
 pub use kernel::{
     ChannelSettings, DatabaseSettings, EventKind, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, ServerLimits, TelemetrySettings, TlsMode, TlsSettings, Transport,
+    LifecycleSettings, LogFormat, Mode, ServerLimits, TelemetrySettings, TlsMode, TlsSettings,
+    Transport,
 };
 pub use load::{load, load_from, load_registry};
 pub use redis::{CacheKind, CacheSettings, RedisSettings};

@@ -28,6 +28,7 @@ use tokio::sync::OnceCell;
 
 use crate::broker::TestBroker;
 use crate::certificates::Authority;
+use crate::databases::Databases;
 use crate::infra::infra;
 
 /// How long a process in a test still accepts calls when it drains: the registry of a test is read
@@ -50,6 +51,7 @@ const PUBLISHER: &str = "test-publisher";
 pub struct TestMesh {
     broker: TestBroker,
     folder: TempDir,
+    databases: Databases,
     authority: Mutex<Authority>,
     registry_settings: RegistrySettings,
     registry: OnceLock<Arc<dyn Registry>>,
@@ -77,6 +79,7 @@ impl TestMesh {
             broker: TestBroker::new(folder.path()),
             registry_settings: registry(folder.path()),
             folder,
+            databases: Databases::new(),
             authority,
             registry: OnceLock::new(),
             bus: OnceLock::new(),
@@ -164,6 +167,12 @@ impl TestMesh {
             .collect()
     }
 
+    /// The settings of a service's database, for those who look into it behind the service's back.
+    pub fn database_settings(&self, service: &str) -> DatabaseSettings {
+        let file = self.path().join("data").join(format!("{service}.db"));
+        self.databases.settings(service, &file)
+    }
+
     /// The folder in which the mesh keeps everything.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -185,14 +194,6 @@ impl TestMesh {
             bus.declare(topic_specs(contract::pool(), &settings).expect("the build checked them"));
             Arc::new(bus)
         })
-    }
-
-    fn database_settings(&self, service: &str) -> DatabaseSettings {
-        let file = self.path().join("data").join(format!("{service}.db"));
-        DatabaseSettings {
-            url: format!("sqlite://{}?mode=rwc", file.display()).into(),
-            ..DatabaseSettings::default()
-        }
     }
 
     fn event_settings(&self) -> EventSettings {

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::broker::TestBroker;
 use crate::certificates::Authority;
+use crate::databases::Databases;
 use crate::mesh::registry_settings;
 use crate::rest::Rest;
 use crate::wait::eventually;
@@ -59,6 +60,7 @@ pub struct Platform {
     processes: BTreeMap<&'static str, Process>,
     broker: TestBroker,
     folder: TempDir,
+    databases: Databases,
     authority: Authority,
     registry: RegistrySettings,
     variables: Vec<(String, String)>,
@@ -259,6 +261,7 @@ impl Platform {
             variables: variables.collect(),
             broker: TestBroker::new(folder.path()),
             folder,
+            databases: Databases::new(),
             authority,
         }
     }
@@ -270,6 +273,11 @@ impl Platform {
             vec![("MAINSTAY_DATA_DIR".into(), text(&root.join("data")))];
         variables.extend(self.broker.variables());
         variables.extend(self.registry_variables());
+        if service != GATEWAY {
+            let file = root.join("data").join(format!("{service}.db"));
+            let url = self.databases.settings(service, &file).url.expose().clone();
+            variables.push(("MAINSTAY_DATABASE__URL".into(), url));
+        }
         for (name, file) in [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)] {
             let file = file.expect("the authority names every file");
             variables.push((format!("MAINSTAY_TLS__{name}_FILE"), text(&file)));

@@ -1,4 +1,4 @@
-//! State and event commit together; migrations; what is said about a database that cannot be used.
+//! State and event commit together; what is said about a database that cannot be used.
 
 use std::sync::Arc;
 
@@ -10,11 +10,9 @@ use mainstay::kernel::events::audit::{self, Draft};
 use mainstay::kernel::proto::events::CallAudited;
 use mainstay::kernel::settings::{DatabaseSettings, Secret};
 use prost::Message as _;
-use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 use tonic::Code;
 
-use crate::world::{CreateNotes, World, note, notes, outbox, updated};
+use crate::world::{World, note, notes, outbox, updated};
 
 #[tokio::test]
 async fn state_and_event_commit_together_or_not_at_all() {
@@ -154,49 +152,6 @@ async fn a_call_that_is_not_audited_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn two_processes_may_start_at_once() {
-    let world = World::new();
-    let settings = world.database_settings("identity-svc");
-    let starts = (0..4).map(async |_| {
-        let database = Database::open("identity-svc", &settings)?;
-        database.migrate(vec![Box::new(CreateNotes)]).await
-    });
-    futures::future::try_join_all(starts).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_migration_that_fails_is_named_and_leaves_nothing_behind() {
-    let world = World::new();
-    let settings = world.database_settings("identity-svc");
-    let database = Database::open("identity-svc", &settings).unwrap();
-
-    let broken = database.migrate(vec![Box::new(CreateNotes), Box::new(Broken)]).await;
-    let text = format!("{:#}", broken.unwrap_err());
-    for part in ["identity-svc.db", "test_0002_broken", "disk on fire", "nothing was changed"] {
-        assert!(text.contains(part), "{part:?} is not in {text:?}");
-    }
-    // The table of the migration before it would be in the way if it had stayed.
-    database.migrate(vec![Box::new(CreateNotes)]).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused() {
-    let world = World::new();
-    let database = world.database("identity-svc").await;
-    let text = format!("{:#}", database.migrate(Vec::new()).await.unwrap_err());
-    assert!(text.contains("a newer version has migrated it (test_0001_create_notes)"), "{text}");
-}
-
-#[tokio::test]
-async fn two_migrations_of_one_name_are_refused() {
-    let world = World::new();
-    let database = Database::open("a", &world.database_settings("a")).unwrap();
-    let twice = database.migrate(vec![Box::new(CreateNotes), Box::new(CreateNotes)]).await;
-    let text = format!("{:#}", twice.unwrap_err());
-    assert!(text.contains("two migrations are named test_0001_create_notes"), "{text}");
-}
-
-#[tokio::test]
 async fn a_database_that_cannot_be_opened_says_how_to_mend_it() {
     let world = World::new();
     std::fs::write(world.file("plain"), "this is no database, but it is long enough to be read")
@@ -253,19 +208,4 @@ fn gateway_call() -> Arc<Call> {
         user: Some(call::User { id: "u9".into(), plan: "free".into(), session_id: None }),
         deadline: None,
     })
-}
-
-struct Broken;
-
-impl MigrationName for Broken {
-    fn name(&self) -> &str {
-        "test_0002_broken"
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Broken {
-    async fn up(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
-        Err(DbErr::Custom("disk on fire".into()))
-    }
 }

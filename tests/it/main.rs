@@ -11,6 +11,7 @@ mod jobs;
 mod lifecycle;
 mod limit;
 mod mesh;
+mod migrations;
 mod operations;
 mod policed;
 mod policy;

@@ -12,8 +12,8 @@ use mainstay::kernel::events::{
     Consumer, Envelope, EventBus, PreparedBus, Received, Relay, Start, open_bus, topic_specs,
 };
 use mainstay::kernel::jobs::Worker;
-use mainstay::kernel::settings::{DatabaseSettings, EventSettings, Secret};
-use mainstay_testing::TestBroker;
+use mainstay::kernel::settings::{DatabaseSettings, EventSettings};
+use mainstay_testing::{Databases, TestBroker};
 use sea_orm::sea_query::{ColumnDef, Order, Query, Table};
 use sea_orm::{ConnectionTrait, DbErr, DeriveIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
@@ -23,6 +23,7 @@ use tempfile::TempDir;
 pub(crate) const USERS: &str = "identity.users";
 
 pub(crate) struct World {
+    databases: Databases,
     pub(crate) settings: EventSettings,
     reader: OnceLock<Arc<dyn EventBus>>,
     _broker: TestBroker,
@@ -40,7 +41,7 @@ impl World {
             max_attempts: 3,
             ..broker.settings().clone()
         };
-        Self { settings, reader: OnceLock::new(), _broker: broker, folder }
+        Self { databases: Databases::new(), settings, reader: OnceLock::new(), _broker: broker, folder }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -48,11 +49,7 @@ impl World {
     }
 
     pub(crate) fn database_settings(&self, service: &str) -> DatabaseSettings {
-        let file = self.file(&format!("data/{service}.db"));
-        DatabaseSettings {
-            url: Secret::from(format!("sqlite://{}?mode=rwc", file.display())),
-            ..DatabaseSettings::default()
-        }
+        self.databases.settings(service, &self.file(&format!("data/{service}.db")))
     }
 
     /// A service's database with one table of its own, `notes`.

@@ -12,11 +12,21 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
 }
 
 /// What makes SQLite refuse to change or remove a record.
-const APPEND_ONLY: [&str; 2] = [
+const APPEND_ONLY_SQLITE: [&str; 2] = [
     "CREATE TRIGGER audit_event_no_update BEFORE UPDATE ON audit_event \
      BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END",
     "CREATE TRIGGER audit_event_no_delete BEFORE DELETE ON audit_event \
      BEGIN SELECT RAISE(ABORT, 'audit records are never removed'); END",
+];
+
+/// The same for PostgreSQL, where emptying a table is a statement of its own.
+const APPEND_ONLY_POSTGRES: [&str; 3] = [
+    "CREATE FUNCTION audit_event_refuse() RETURNS trigger LANGUAGE plpgsql AS \
+     $$ BEGIN RAISE EXCEPTION 'audit records are never %', TG_ARGV[0]; END $$",
+    "CREATE TRIGGER audit_event_no_update BEFORE UPDATE ON audit_event \
+     FOR EACH STATEMENT EXECUTE FUNCTION audit_event_refuse('changed')",
+    "CREATE TRIGGER audit_event_no_delete BEFORE DELETE OR TRUNCATE ON audit_event \
+     FOR EACH STATEMENT EXECUTE FUNCTION audit_event_refuse('removed')",
 ];
 
 /// The records, the head of their chain, and what guards them.
@@ -44,10 +54,12 @@ impl MigrationTrait for CreateTrail {
         manager.create_table(chain_head()).await?;
         let connection = manager.get_connection();
         connection.execute(&first_head()?).await?;
-        if manager.get_database_backend() == DbBackend::Sqlite {
-            for trigger in APPEND_ONLY {
-                connection.execute_unprepared(trigger).await?;
-            }
+        let append_only: &[&str] = match manager.get_database_backend() {
+            DbBackend::Sqlite => &APPEND_ONLY_SQLITE,
+            _ => &APPEND_ONLY_POSTGRES,
+        };
+        for statement in append_only {
+            connection.execute_unprepared(statement).await?;
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use audit_svc::domain::{Hash, Head, Record};
 use chrono::DateTime;
+use mainstay::kernel::database::Database;
 use mainstay::kernel::settings::Transport;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 
 use crate::harness::{Audit, by_actor, parcel};
 
@@ -97,6 +98,10 @@ enum Shows {
 async fn verification_names_the_first_broken_record() {
     for (edit, statements, shows) in EDITS {
         let trail = Trail::begin().await;
+        // A column of numbers takes text on SQLite alone.
+        if *edit == "breaks a time" && !trail.is_sqlite() {
+            continue;
+        }
         let newest = trail.place_of_newest().await;
         let newest_id = trail.id_at(newest).await;
         for statement in *statements {
@@ -174,8 +179,9 @@ impl Trail {
     /// A trail whose guards somebody has dropped.
     async fn begin() -> Self {
         let trail = Self::begin_guarded().await;
-        trail.edit("DROP TRIGGER audit_event_no_update").await;
-        trail.edit("DROP TRIGGER audit_event_no_delete").await;
+        let of_table = if trail.is_sqlite() { "" } else { " ON audit_event" };
+        trail.edit(&format!("DROP TRIGGER audit_event_no_update{of_table}")).await;
+        trail.edit(&format!("DROP TRIGGER audit_event_no_delete{of_table}")).await;
         trail
     }
 
@@ -184,9 +190,13 @@ impl Trail {
         let events = (0..PARCELS).map(|number| parcel("user:1", number as i64)).collect();
         audit.happen(events).await;
         audit.recorded(&by_actor("user:1"), PARCELS).await;
-        let file = audit.mesh.path().join("data/audit-svc.db");
-        let database = Database::connect(format!("sqlite://{}", file.display())).await.unwrap();
+        let settings = audit.mesh.database_settings("audit-svc");
+        let database = Database::open("audit-svc", &settings).unwrap().connection().clone();
         Self { audit, database }
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.database.get_database_backend() == DbBackend::Sqlite
     }
 
     async fn edit(&self, statement: &str) {
@@ -204,13 +214,13 @@ impl Trail {
 
     async fn try_id_at(&self, sequence: i64) -> Option<String> {
         let query = format!("SELECT id FROM audit_event WHERE sequence = {sequence}");
-        let statement = Statement::from_string(DbBackend::Sqlite, query);
+        let statement = Statement::from_string(self.database.get_database_backend(), query);
         let row = self.database.query_one_raw(statement).await.unwrap()?;
         Some(row.try_get("", "id").unwrap())
     }
 
     async fn row(&self, query: &str) -> sea_orm::QueryResult {
-        let statement = Statement::from_string(DbBackend::Sqlite, query);
+        let statement = Statement::from_string(self.database.get_database_backend(), query);
         self.database.query_one_raw(statement).await.unwrap().unwrap()
     }
 }

@@ -138,11 +138,11 @@ async fn a_password_is_hashed_anew_when_the_cost_changes() {
 
 async fn stored_hash(auth: &Auth) -> String {
     use sea_orm::ConnectionTrait as _;
-    let file = auth.mesh.path().join("data/auth-svc.db");
-    let url = format!("sqlite://{}?mode=ro", file.display());
-    let database = sea_orm::Database::connect(url).await.unwrap();
+    let settings = auth.mesh.database_settings("auth-svc");
+    let database = mainstay::kernel::database::Database::open("auth-svc", &settings).unwrap();
+    let database = database.connection();
     let query = sea_orm::Statement::from_string(
-        sea_orm::DbBackend::Sqlite,
+        database.get_database_backend(),
         "SELECT password_hash FROM account",
     );
     database.query_one_raw(query).await.unwrap().unwrap().try_get("", "password_hash").unwrap()

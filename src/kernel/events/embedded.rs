@@ -36,6 +36,9 @@ use subscription::EmbeddedSubscription;
 /// For how long a group belongs to a subscription that has stopped saying so.
 const LEASE: Duration = Duration::from_secs(4);
 
+/// What its connections are called.
+const BROKER: &str = "broker";
+
 /// The embedded broker. Clones share its connections.
 #[derive(Clone)]
 pub struct EmbeddedBus(Arc<Broker>);
@@ -51,8 +54,8 @@ impl EmbeddedBus {
         };
         Ok(Self(Arc::new(Broker {
             location: Path::new(&settings.path).display().to_string(),
-            records: open_pool(&database, Durability::EveryCommit)?,
-            positions: open_pool(&database, Durability::Checkpoint)?,
+            records: open_pool(BROKER, &database, Durability::EveryCommit)?,
+            positions: open_pool(BROKER, &database, Durability::Checkpoint)?,
             writers: Semaphore::new(1),
             prepared: OnceCell::new(),
             head: Head::new(settings.poll_interval, settings.retention),

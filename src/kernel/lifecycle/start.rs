@@ -17,7 +17,7 @@ use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
 use crate::kernel::saga;
 use crate::kernel::server::{GrpcContext, Listener, grpc_app};
-use crate::kernel::settings::{ServiceSettings, Settings};
+use crate::kernel::settings::{Mode, ServiceSettings, Settings};
 use crate::kernel::tls::MeshIdentity;
 
 /// Name of the worker that publishes the outbox.
@@ -80,6 +80,9 @@ async fn prepare(
     if let Some(database) = kernel.used_database() {
         database.declare_events(&contracts.pool)?;
         database.migrate(std::mem::take(&mut module.migrations)).await?;
+        if kernel.settings.mode == Mode::Production {
+            database.refuse_privileged_role().await?;
+        }
         let pinged = database.clone();
         kernel.readiness.add("database", move || {
             let database = pinged.clone();

@@ -15,6 +15,9 @@ use super::secret::Secret;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KernelSettings {
+    /// `production` refuses what is convenient and unsafe, such as a database role that may do
+    /// everything. Default: `development`.
+    pub mode: Mode,
     /// Address the service listens on; port 0 takes a free one. Default: 127.0.0.1 and the port of
     /// the service.
     pub listen: SocketAddr,
@@ -53,6 +56,7 @@ impl Default for KernelSettings {
     fn default() -> Self {
         let free_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
+            mode: Mode::Development,
             listen: free_port,
             admin_listen: free_port,
             advertise: None,
@@ -72,25 +76,55 @@ impl Default for KernelSettings {
     }
 }
 
+/// Where the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// On the machine of a developer, or in a test.
+    Development,
+    /// Where it serves people: what is unsafe is refused at the start.
+    Production,
+}
+
 /// The database of the service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseSettings {
-    /// Where the database is. Default: `sqlite://{data_dir}/{service}.db?mode=rwc`.
+    /// Where the database is: `sqlite://FILE?mode=rwc`, or
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, which takes `sslmode`, `sslrootcert`,
+    /// `sslcert` and `sslkey` as parameters. Default:
+    /// `sqlite://{data_dir}/{service}.db?mode=rwc`.
     pub url: Secret<String>,
+    /// Schema of the service in a PostgreSQL database; of no meaning to SQLite. Default: the name of
+    /// the service without `-svc`, such as `identity`.
+    pub schema: String,
     /// The most connections kept open at once. Default: 10.
     pub max_connections: u32,
     /// How long a call waits for a free connection before it is refused. Default: 3 s.
     #[serde(with = "humantime_serde")]
     pub acquire_timeout: Duration,
+    /// The longest a statement may run on PostgreSQL. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
+    /// The longest a statement may wait for a lock on PostgreSQL. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub lock_timeout: Duration,
+    /// How long a transaction may lie idle on PostgreSQL before the server ends it, so that a process
+    /// that hangs keeps no locks. Default: 60 s.
+    #[serde(with = "humantime_serde")]
+    pub idle_in_transaction_timeout: Duration,
 }
 
 impl Default for DatabaseSettings {
     fn default() -> Self {
         Self {
             url: Secret::default(),
+            schema: String::new(),
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(60),
         }
     }
 }

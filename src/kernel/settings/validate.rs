@@ -72,6 +72,9 @@ impl KernelSettings {
         }
         let not_instant = [
             ("database.acquire_timeout", self.database.acquire_timeout),
+            ("database.statement_timeout", self.database.statement_timeout),
+            ("database.lock_timeout", self.database.lock_timeout),
+            ("database.idle_in_transaction_timeout", self.database.idle_in_transaction_timeout),
             ("events.poll_interval", self.events.poll_interval),
             ("events.retention", self.events.retention),
             ("events.dead_letter_retention", self.events.dead_letter_retention),

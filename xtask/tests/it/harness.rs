@@ -76,6 +76,7 @@ impl Platform {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command
             .args(args)
+            .env_remove("MAINSTAY_TEST_INFRA")
             .env("MAINSTAY_HOME", self.home())
             .env("MAINSTAY_PORT_OFFSET", self.offset.to_string())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -41,7 +41,13 @@ impl World {
             max_attempts: 3,
             ..broker.settings().clone()
         };
-        Self { databases: Databases::new(), settings, reader: OnceLock::new(), _broker: broker, folder }
+        Self {
+            databases: Databases::new(),
+            settings,
+            reader: OnceLock::new(),
+            _broker: broker,
+            folder,
+        }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -5,9 +5,11 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use mainstay::contract::operations::OPERATOR;
 use mainstay::contract::{self, audit, auth, authz, billing, identity};
+use mainstay::kernel::events::{EventBus, open_bus};
 use mainstay::kernel::lifecycle::MeshClient;
 use mainstay::kernel::settings::{RegistryKind, RegistrySettings};
 use serde_json::json;
@@ -191,6 +193,11 @@ impl Platform {
     pub async fn restart(&mut self, service: &str) {
         self.stop(service).await;
         self.revive(service).await;
+    }
+
+    /// The broker.
+    pub fn bus(&self) -> Arc<dyn EventBus> {
+        open_bus(self.broker.settings()).expect("the test folder takes a broker")
     }
 
     /// A member of the mesh with a certificate for `identity`, for calls past the gateway.

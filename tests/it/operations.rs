@@ -31,6 +31,10 @@ struct Service {
 
 impl Service {
     async fn start(broken: bool) -> Self {
+        Self::start_with(broken, |consumer| consumer).await
+    }
+
+    async fn start_with(broken: bool, told: fn(Consumer) -> Consumer) -> Self {
         let mesh = TestMesh::new();
         let broken = Arc::new(AtomicBool::new(broken));
         let (faulty, handed) = (broken.clone(), Arc::new(std::sync::OnceLock::new()));
@@ -38,7 +42,7 @@ impl Service {
         let running = mesh
             .start(audit::SERVICE, NoSettings {}, async move |platform: Platform<NoSettings>| {
                 let _ = given.set(platform.database());
-                Ok(module(platform.database(), faulty))
+                Ok(module(platform.database(), faulty, told))
             })
             .await;
         let client = GrpcOperationsClient::new(mesh.channel(OPERATOR, audit::SERVICE));
@@ -78,7 +82,7 @@ impl Service {
     }
 }
 
-fn module(database: Database, broken: Arc<AtomicBool>) -> Module {
+fn module(database: Database, broken: Arc<AtomicBool>, told: fn(Consumer) -> Consumer) -> Module {
     let consumer = Consumer::new("accounts").on(move |received: Received<AccountRegistered>| {
         let (database, broken) = (database.clone(), broken.load(Ordering::SeqCst));
         async move {
@@ -87,11 +91,12 @@ fn module(database: Database, broken: Arc<AtomicBool>) -> Module {
                 return Err(Error::new(FAILED_PRECONDITION, reason));
             }
             let transaction = database.begin().await?;
-            note(&transaction, &received.payload.user_id).await?;
+            let AccountRegistered { user_id, display_name, .. } = received.payload;
+            note(&transaction, &format!("{user_id}{display_name}")).await?;
             transaction.commit().await
         }
     });
-    sound_module(SlowTrail::new()).migrations(vec![Box::new(CreateNotes)]).consumer(consumer)
+    sound_module(SlowTrail::new()).migrations(vec![Box::new(CreateNotes)]).consumer(told(consumer))
 }
 
 fn registered(user: &str) -> AccountRegistered {
@@ -148,6 +153,31 @@ async fn a_dead_letter_is_listed_shown_mended_and_replayed_with_one_effect() {
     assert_eq!(replay(false).await, (0, 0), "what was replayed is not replayed again");
     assert_eq!(notes(&service.database).await, ["ada"]);
     service.audited("ReplayDeadLetters", 4).await;
+}
+
+#[tokio::test]
+async fn a_parked_aggregate_is_replayed_in_order() {
+    let service = Service::start_with(true, Consumer::park_aggregate).await;
+    let event =
+        |number: u32| AccountRegistered { display_name: number.to_string(), ..registered("ada") };
+    service.mesh.publish(&event(1)).await;
+    service.letters_when(DeadLetterState::Parked, 1).await;
+    service.broken.store(false, Ordering::SeqCst);
+    for number in 2..=5 {
+        service.mesh.publish(&event(number)).await;
+    }
+    let letters = service.letters_when(DeadLetterState::Parked, 5).await;
+    let codes: Vec<_> = letters.iter().map(|letter| letter.code.as_str()).collect();
+    assert_eq!(codes[..2], ["FAILED_PRECONDITION", "AGGREGATE_PARKED"]);
+    service.register("bob").await;
+    assert_eq!(notes_when(&service.database, 1).await, ["bob"], "others go on");
+
+    let filter = DeadLetterFilter { consumer: GROUP.into(), ..DeadLetterFilter::default() };
+    let request = proto::ReplayDeadLettersRequest { filter: Some(filter), ..Default::default() };
+    assert_eq!(service.client.replay_dead_letters(request).await.unwrap().changed, 5);
+    let notes = notes_when(&service.database, 6).await;
+    assert_eq!(notes, ["bob", "ada1", "ada2", "ada3", "ada4", "ada5"]);
+    service.letters_when(DeadLetterState::Replayed, 5).await;
 }
 
 #[tokio::test]

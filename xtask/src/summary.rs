@@ -38,7 +38,8 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<String> {
     for line in lines_to_try(&edge, &shell_word(&credentials.admin_file().to_string_lossy())) {
         writeln!(text, "  {line}")?;
     }
-    write!(text, "\nLogs: cargo xtask logs; stop: cargo xtask down")?;
+    writeln!(text, "\nOperate: cargo run -q --bin mainstayctl -- services")?;
+    write!(text, "Logs: cargo xtask logs; stop: cargo xtask down")?;
     Ok(text)
 }
 

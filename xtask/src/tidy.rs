@@ -59,7 +59,7 @@ const RULES: [Rule; 15] = [
         check: shape::rooms,
     },
     Rule {
-        invariant: "Neither a service nor the gateway links a service's crate: they meet over gRPC.",
+        invariant: "Neither a service, the gateway nor `ctl` links a service's crate: they meet over gRPC.",
         check: manifests::no_service_linked,
     },
     Rule { invariant: "The gateway owns no database.", check: manifests::gateway_without_database },

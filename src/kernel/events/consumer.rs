@@ -17,6 +17,7 @@ use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::EventSettings;
 use crate::kernel::telemetry::Metrics;
+use status::Interest;
 pub use status::{ConsumerState, ConsumerStatus, Consumers};
 
 /// What handles an event.
@@ -152,7 +153,11 @@ impl Consumer {
         let catalog = EventCatalog::compile(start.pool)?;
         let topics = self.topics(&catalog)?;
         let group = format!("{}.{}", start.service, self.name);
-        let status = ConsumerStatus::new(&group, &topics);
+        let interest = Interest {
+            types: self.by_type.keys().cloned().collect(),
+            whole_topics: self.by_topic.keys().cloned().collect(),
+        };
+        let status = ConsumerStatus::new(&group, &topics, interest);
         self.consumers.add(Arc::clone(&status));
         let runner = runner::Runner::new(self, status, start)?;
         Ok(Worker::spawn(group, |stop| runner.run(stop)))

@@ -261,6 +261,21 @@ pub(crate) async fn mark_replayed(
     Ok(())
 }
 
+/// Forgets letters that were decided about longer ago than `retention`. What is parked stays until
+/// somebody has decided.
+pub(crate) async fn prune(database: &Database, retention: std::time::Duration) -> Result<()> {
+    let decided = [State::Replayed, State::Discarded].map(State::name);
+    let oldest = now_micros().saturating_sub(super::micros(retention));
+    let statement = Query::delete()
+        .from_table(DeadLetters::Table)
+        .and_where(Expr::col(DeadLetters::State).is_in(decided))
+        .and_where(Expr::col(DeadLetters::UpdatedAt).lt(oldest))
+        .take();
+    let open = database.begin_own().await?;
+    open.connection().execute(&statement).await?;
+    open.commit().await
+}
+
 async fn change(
     transaction: &DatabaseTransaction,
     letter: &Letter,

@@ -152,6 +152,12 @@ impl Runner {
         self.status.set_state(state);
     }
 
+    fn report_lag(&self, lag: i64) {
+        let group = self.status.group();
+        self.status.set_lag(lag);
+        self.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
+    }
+
     async fn renew(&self, session: &str) {
         let Some(database) = &self.database else { return };
         let group = self.status.group();
@@ -199,15 +205,14 @@ impl Turn<'_> {
                     self.take(delivery.into());
                 }
                 _ = renewal.tick() => runner.renew(self.session).await,
-                _ = look.tick() => self.take_redeliveries().await?,
-                () = runner.status.redelivery().notified() => self.take_redeliveries().await?,
+                _ = look.tick() => self.take_redeliveries().await,
+                () = runner.status.redelivery().notified() => self.take_redeliveries().await,
                 _ = report.tick() => {
-                    let lag = subscription.lag().await?;
                     *failures = 0;
                     runner.set_state(ConsumerState::Consuming);
-                    runner.status.set_lag(lag);
-                    let group = runner.status.group();
-                    runner.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
+                    if let Ok(lag) = subscription.lag().await {
+                        runner.report_lag(lag);
+                    }
                 }
             }
         }
@@ -231,17 +236,23 @@ impl Turn<'_> {
         }
     }
 
-    async fn take_redeliveries(&mut self) -> Result<()> {
-        let Some(database) = &self.runner.database else { return Ok(()) };
+    async fn take_redeliveries(&mut self) {
+        let Some(database) = &self.runner.database else { return };
         if self.lanes.len() >= WINDOW {
-            return Ok(());
+            return;
         }
         let group = self.runner.status.group();
-        let claimed = redelivery::claim(database, group, self.session, REDELIVERIES).await?;
-        for envelope in claimed {
-            self.take(Task::redelivered(envelope));
+        match redelivery::claim(database, group, self.session, REDELIVERIES).await {
+            Ok(claimed) => {
+                claimed.into_iter().for_each(|envelope| self.take(Task::redelivered(envelope)));
+            }
+            // The database is away, which the events themselves will tell.
+            Err(error) => tracing::debug!(
+                consumer = group,
+                error = describe(&error),
+                "cannot look for events to deliver once more"
+            ),
         }
-        Ok(())
     }
 
     fn begin(&mut self, task: Task) {
@@ -261,9 +272,14 @@ impl Turn<'_> {
         if outcome == Outcome::Stopped {
             return Ok(());
         }
-        if let Some(next) = self.lanes.advance(&task) {
-            self.begin(next);
+        let next = self.lanes.advance(&task);
+        if task.is_redelivered() {
+            // First, for the next of a parked aggregate must see that the letter before it is done.
+            let acknowledged = self.acknowledge(subscription, task, outcome).await;
+            next.into_iter().for_each(|next| self.begin(next));
+            return acknowledged;
         }
+        next.into_iter().for_each(|next| self.begin(next));
         self.acknowledge(subscription, task, outcome).await
     }
 
@@ -277,7 +293,17 @@ impl Turn<'_> {
         match (task.into_delivery(), &self.runner.database) {
             (Some(delivery), _) => subscription.acknowledge(delivery).await,
             (None, Some(database)) if outcome == Outcome::Handled => {
-                redelivery::settle(database, self.runner.status.group(), &event_id).await
+                let group = self.runner.status.group();
+                if let Err(error) = redelivery::settle(database, group, &event_id).await {
+                    // It is delivered once more when its lease has passed, and then known.
+                    tracing::debug!(
+                        consumer = group,
+                        event_id,
+                        error = describe(&error),
+                        "not settled"
+                    );
+                }
+                Ok(())
             }
             // Parking it has taken it from the queue.
             (None, _) => Ok(()),

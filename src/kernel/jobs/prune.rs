@@ -11,11 +11,12 @@ use super::definition::Job;
 use super::history;
 use crate::kernel::database::Database;
 use crate::kernel::error::Result;
-use crate::kernel::events::{inbox, micros, now_micros, tried};
+use crate::kernel::events::{dead_letter, inbox, micros, now_micros, tried};
 use crate::kernel::saga;
 use crate::kernel::settings::JobSettings;
 
-/// Forgets what consumers handled, or tried, so long ago that the bus cannot deliver it again.
+/// Forgets what consumers handled, or tried, so long ago that the bus cannot deliver it again, and
+/// dead letters about which was decided long ago.
 const PRUNE_INBOX: (&str, &str) = ("kernel.prune-inbox", "23 * * * *");
 /// Forgets runs of jobs, jobs that failed long ago and sagas that finished long ago.
 const PRUNE_JOBS: (&str, &str) = ("kernel.prune-jobs", "41 * * * *");
@@ -24,6 +25,7 @@ const PRUNE_JOBS: (&str, &str) = ("kernel.prune-jobs", "41 * * * *");
 pub(crate) fn kernel_jobs(
     database: &Database,
     inbox_retention: Duration,
+    letter_retention: Duration,
     jobs: &JobSettings,
 ) -> Vec<Job> {
     let (inbox, own, settings) = (database.clone(), database.clone(), jobs.clone());
@@ -31,7 +33,8 @@ pub(crate) fn kernel_jobs(
         let database = inbox.clone();
         async move {
             inbox::prune(&database, inbox_retention).await?;
-            tried::prune(&database, inbox_retention).await
+            tried::prune(&database, inbox_retention).await?;
+            dead_letter::prune(&database, letter_retention).await
         }
     });
     let prune_jobs = Job::new(PRUNE_JOBS.0, move |_| {

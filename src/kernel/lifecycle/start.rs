@@ -168,7 +168,8 @@ fn job_runner(
 ) -> anyhow::Result<Runner> {
     let settings = &kernel.settings;
     let inbox_retention = events::inbox_retention(pool, &settings.events)?;
-    let jobs = kernel_jobs(database, inbox_retention, &settings.jobs).into_iter();
+    let letter_retention = settings.events.dead_letter_retention;
+    let jobs = kernel_jobs(database, inbox_retention, letter_retention, &settings.jobs).into_iter();
     let jobs = jobs.chain(std::mem::take(&mut module.jobs));
     let sagas = std::mem::take(&mut module.sagas).into_iter();
     let jobs = jobs.chain(sagas.map(|saga| saga::job_of(saga, database.clone())));

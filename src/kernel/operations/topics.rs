@@ -101,10 +101,14 @@ impl Operations {
         }
     }
 
+    /// What a consumer takes and has not handled.
     async fn not_handled(&self, consumer: &str, records: Vec<Delivery>) -> Result<Vec<Delivery>> {
-        let database = self.database()?;
+        let (database, status) = (self.database()?, self.consumers.group(consumer));
+        let takes = |record: &Delivery| {
+            status.as_ref().is_some_and(|status| status.takes(&record.envelope))
+        };
         let mut missing = Vec::new();
-        for record in records {
+        for record in records.into_iter().filter(takes) {
             if !inbox::contains(database, consumer, &record.envelope.id).await? {
                 missing.push(record);
             }

@@ -9,13 +9,13 @@ use super::tree::Tree;
 /// Crates that reach a database.
 const DATABASES: [&str; 3] = ["sea-orm", "sea-orm-migration", "sqlx"];
 /// Crates of the product.
-const PRODUCT: [&str; 2] = ["mainstay", "mainstay-testing"];
+const PRODUCT: [&str; 3] = ["mainstay", "mainstay-testing", "mainstayctl"];
 
 /// Tests may start a service in their own process; what ships may not link one.
 pub(super) fn no_service_linked(tree: &Tree) -> Vec<Fault> {
     SERVICES
         .iter()
-        .chain(&["gateway"])
+        .chain(&["gateway", "ctl"])
         .flat_map(|member| banned(tree, member, &["dependencies"], &SERVICES))
         .collect()
 }
@@ -82,7 +82,7 @@ mod tests {
     fn links_that_must_not_be_are_found() {
         let gateway = "[dependencies]\nauth-svc = \"1\"\nsqlx.workspace = true\n\
                        [dev-dependencies]\nbilling-svc = \"1\"\n";
-        let mut files = vec![("gateway/Cargo.toml", gateway)];
+        let mut files = vec![("gateway/Cargo.toml", gateway), ("ctl/Cargo.toml", LINTS)];
         let xtask = "[dev-dependencies]\nmainstay-testing.workspace = true\n";
         files.push(("xtask/Cargo.toml", xtask));
         let services: Vec<String> =

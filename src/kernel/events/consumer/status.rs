@@ -1,8 +1,11 @@
 //! How the consumers of a process are doing: for readiness, metrics and operators.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::kernel::proto::events::Envelope;
 
 /// The consumers of a process. Clones share their list.
 #[derive(Clone, Default)]
@@ -12,8 +15,18 @@ pub struct Consumers(Arc<Mutex<Vec<Arc<ConsumerStatus>>>>);
 pub struct ConsumerStatus {
     group: String,
     topics: Vec<String>,
+    interest: Interest,
     inner: Mutex<Inner>,
     redelivery: Notify,
+}
+
+/// What a consumer has handlers for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interest {
+    /// Types of events, by their full names.
+    pub(crate) types: BTreeSet<String>,
+    /// Topics whose every event it takes.
+    pub(crate) whole_topics: BTreeSet<String>,
 }
 
 struct Inner {
@@ -72,10 +85,11 @@ impl Consumers {
 }
 
 impl ConsumerStatus {
-    pub(super) fn new(group: &str, topics: &[String]) -> Arc<Self> {
+    pub(super) fn new(group: &str, topics: &[String], interest: Interest) -> Arc<Self> {
         Arc::new(Self {
             group: group.to_owned(),
             topics: topics.to_vec(),
+            interest,
             inner: Mutex::new(Inner { state: ConsumerState::Starting, lag: None, waiting: 0 }),
             redelivery: Notify::new(),
         })
@@ -89,6 +103,12 @@ impl ConsumerStatus {
     /// The topics it listens to.
     pub fn topics(&self) -> &[String] {
         &self.topics
+    }
+
+    /// Whether it has a handler for an event.
+    pub fn takes(&self, event: &Envelope) -> bool {
+        self.interest.types.contains(&event.r#type)
+            || self.interest.whole_topics.contains(&event.topic)
     }
 
     /// What it does.
@@ -169,7 +189,7 @@ mod tests {
     fn a_consumer_that_died_is_named_and_one_that_waits_for_the_broker_is_not() {
         let consumers = Consumers::default();
         for group in ["a-svc.x", "a-svc.y"] {
-            consumers.add(ConsumerStatus::new(group, &[]));
+            consumers.add(ConsumerStatus::new(group, &[], Interest::default()));
         }
         let failed = |reason: &str| ConsumerState::Failed { reason: reason.into(), failures: 2 };
         let waiting = ConsumerState::Waiting { reason: "away".into(), failures: 9 };

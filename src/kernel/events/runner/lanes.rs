@@ -22,6 +22,10 @@ impl Task {
         Self { envelope, fault: None, place: None }
     }
 
+    pub(super) fn is_redelivered(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// As the bus wants it back; `None` if it is not the bus's.
     pub(super) fn into_delivery(self) -> Option<Delivery> {
         let Self { envelope, fault, place } = self;

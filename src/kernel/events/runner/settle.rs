@@ -152,7 +152,14 @@ impl Settler {
     async fn bury(&self, envelope: &Envelope, cause: Cause, stop: &CancellationToken) -> Outcome {
         let mut failures = 0;
         loop {
-            let Err(error) = self.park(envelope, &cause).await else { return Outcome::Parked };
+            let error = match self.park(envelope, &cause).await {
+                Ok(true) => return Outcome::Parked,
+                Ok(false) => {
+                    self.ledger.forget(envelope).await;
+                    return Outcome::Handled;
+                }
+                Err(error) => error,
+            };
             failures += 1;
             tracing::warn!(
                 consumer = self.status.group(),
@@ -166,7 +173,8 @@ impl Settler {
         }
     }
 
-    async fn park(&self, envelope: &Envelope, cause: &Cause) -> Result<()> {
+    /// `false` if the event was handled already, by another process or before this one died.
+    async fn park(&self, envelope: &Envelope, cause: &Cause) -> Result<bool> {
         let group = self.status.group();
         let parked = match &self.database {
             Some(database) => dead_letter::park(database, group, envelope, cause).await?,
@@ -186,7 +194,7 @@ impl Settler {
                 "event goes to the dead letters"
             );
         }
-        Ok(())
+        Ok(parked)
     }
 
     /// Waits before the next attempt; `false` when the process stops meanwhile.

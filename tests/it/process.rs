@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mainstay_testing::{Platform, eventually};
+use mainstay_testing::{INFRA_VARIABLE, Platform, eventually};
 
 /// The gateway, for it starts with no other service.
 const GATEWAY: &str = "gateway";
@@ -45,6 +45,7 @@ async fn a_port_in_use_is_refused_with_one_line_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
         .current_dir(&folder)
+        .env_remove(INFRA_VARIABLE)
         .env("MAINSTAY_TLS__MODE", "plaintext")
         .env("MAINSTAY_LISTEN", &address)
         .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
@@ -62,6 +63,7 @@ fn settings_can_be_checked_and_printed_without_starting() {
     let run = |argument: &str, listen: &str| {
         std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
             .arg(argument)
+            .env_remove(INFRA_VARIABLE)
             .env("MAINSTAY_TLS__MODE", "plaintext")
             .env("MAINSTAY_LISTEN", listen)
             .output()

@@ -28,5 +28,5 @@ fn infra() -> &'static Infra {
 
 #[test]
 fn every_server_of_the_run_answers() {
-    infra();
+    infra().check().expect("cargo xtask infra up");
 }

@@ -5,7 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::home::Home;
+use crate::infra::{self, Endpoints, INFRA_VARIABLE};
 use crate::{compile, tidy, workspace};
+
+/// Every test of the workspace but those in documentation, and the targets that only run when they
+/// are named, which a pattern does.
+const ALL_TARGETS: [&str; 4] = ["--lib", "--bins", "--test", "*"];
+
+/// Flags that choose targets.
+const TARGET_FLAGS: [&str; 5] = ["--test", "--tests", "--lib", "--bin", "--bins"];
 
 /// Builds the workspace, whose binaries the stories run, and runs every test.
 pub(crate) fn test(args: &[String]) -> anyhow::Result<ExitCode> {
@@ -14,38 +23,78 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// As [`test`], on real servers, which go on running afterwards.
+pub(crate) fn test_real(home: &Home, args: &[String]) -> anyhow::Result<ExitCode> {
+    infra::ensure(home, None)?;
+    eprintln!("the servers go on running; cargo xtask infra down stops them");
+    compile::run_with_examples()?;
+    let status = on_real_servers(home, args).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The tests of all targets, unless the arguments choose some.
+fn on_real_servers(home: &Home, args: &[String]) -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace"]).env(INFRA_VARIABLE, Endpoints::file(home));
+    let of_cargo = args.iter().take_while(|arg| *arg != "--");
+    let chosen = of_cargo.into_iter().any(|arg| TARGET_FLAGS.contains(&arg.as_str()));
+    if !chosen {
+        command.args(ALL_TARGETS);
+    }
+    command.args(args);
+    command
+}
+
 /// Everything that must hold before a change is merged, cheap steps first, stopping at the first
 /// failure. The tests come last, so that the runner's own result closes the output.
-pub(crate) fn ci() -> anyhow::Result<ExitCode> {
-    let begun = Instant::now();
-    let mut passed = Vec::new();
-    for step in steps() {
-        if let Some(last_word) = step.last_word {
-            eprintln!("==> {} ({last_word}; passed so far: {})", step.name, passed.join(", "));
-        } else {
-            eprintln!("==> {}", step.name);
+pub(crate) fn ci(home: &Home) -> anyhow::Result<ExitCode> {
+    let mut run = Run { home: home.clone(), servers: Vec::new() };
+    let outcome = run.steps();
+    // Servers that were started for the run end with it; silently, after the runner's last line.
+    let stopped = infra::stop(home, &run.servers);
+    outcome.and(stopped).map(|()| ExitCode::SUCCESS)
+}
+
+/// What the steps of one run share.
+struct Run {
+    home: Home,
+    /// Servers that the run itself started.
+    servers: Vec<&'static str>,
+}
+
+impl Run {
+    fn steps(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut passed = Vec::new();
+        for step in steps() {
+            if let Some(last_word) = step.last_word {
+                eprintln!("==> {} ({last_word}; passed so far: {})", step.name, passed.join(", "));
+            } else {
+                eprintln!("==> {}", step.name);
+            }
+            let step_begun = Instant::now();
+            let outcome = (step.run)(self).with_context(|| {
+                let (name, taken) = (step.name, seconds(step_begun.elapsed()));
+                let in_all = seconds(begun.elapsed());
+                format!("ci stopped at step {name} after {taken} ({in_all} in all)")
+            })?;
+            let taken = seconds(step_begun.elapsed());
+            match outcome {
+                Outcome::Passed if step.last_word.is_some() => {}
+                Outcome::Passed => eprintln!("==> {} passed in {taken}", step.name),
+                Outcome::NotRun(why) => eprintln!("==> {} was not run: {why}", step.name),
+            }
+            passed.push(format!("{} {taken}", step.name));
         }
-        let step_begun = Instant::now();
-        let outcome = (step.run)().with_context(|| {
-            let (name, taken) = (step.name, seconds(step_begun.elapsed()));
-            format!("ci stopped at step {name} after {taken} ({} in all)", seconds(begun.elapsed()))
-        })?;
-        let taken = seconds(step_begun.elapsed());
-        match outcome {
-            Outcome::Passed if step.last_word.is_some() => {}
-            Outcome::Passed => eprintln!("==> {} passed in {taken}", step.name),
-            Outcome::NotRun(why) => eprintln!("==> {} was not run: {why}", step.name),
-        }
-        passed.push(format!("{} {taken}", step.name));
+        Ok(())
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 struct Step {
     name: &'static str,
     /// Said before the step in the place of a line after it.
     last_word: Option<&'static str>,
-    run: fn() -> anyhow::Result<Outcome>,
+    run: fn(&mut Run) -> anyhow::Result<Outcome>,
 }
 
 enum Outcome {
@@ -56,36 +105,35 @@ enum Outcome {
 fn steps() -> Vec<Step> {
     let step = |name, run| Step { name, last_word: None, run };
     vec![
-        step("fmt", || cargo(&["fmt", "--all", "--", "--check"])),
-        step("tidy", || tidy::run().map(|_| Outcome::Passed)),
-        step("clippy", || {
+        step("fmt", |_| cargo(&["fmt", "--all", "--", "--check"])),
+        step("tidy", |_| tidy::run().map(|_| Outcome::Passed)),
+        // Before the long steps: a server that cannot be had fails the run, and should do so early.
+        step("infra", |run| {
+            run.servers = infra::ensure(&run.home, None)?;
+            Ok(Outcome::Passed)
+        }),
+        step("clippy", |_| {
             cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
         }),
-        step("build", || {
+        step("build", |_| {
             finish(
                 workspace::cargo()
                     .args(["build", "--workspace", "--locked"])
                     .args(compile::WITH_EXAMPLES),
             )
         }),
-        step("doc", doc),
-        step("deny", deny),
-        step("doctest", || cargo(&["test", "--workspace", "--locked", "--doc"])),
+        step("doc", |_| doc()),
+        step("deny", |_| deny()),
+        step("doctest", |_| cargo(&["test", "--workspace", "--locked", "--doc"])),
+        step("test", |_| {
+            // All but documentation, whose tests ran in a step of their own.
+            let all = ["--no-fail-fast", "--lib", "--bins", "--tests"];
+            finish(workspace::cargo().args(["test", "--workspace", "--locked"]).args(all))
+        }),
         Step {
-            name: "test",
+            name: "test on real servers",
             last_word: Some("the last step, the runner's result closes the output"),
-            run: || {
-                // All but documentation, whose tests ran in a step of their own.
-                cargo(&[
-                    "test",
-                    "--workspace",
-                    "--locked",
-                    "--no-fail-fast",
-                    "--lib",
-                    "--bins",
-                    "--tests",
-                ])
-            },
+            run: |run| finish(&mut on_real_servers(&run.home, &["--no-fail-fast".to_owned()])),
         },
     ]
 }
@@ -135,8 +183,27 @@ mod tests {
     fn tests_come_last_so_that_their_result_closes_the_output() {
         let steps = steps();
         let (last, before) = steps.split_last().unwrap();
-        assert_eq!(last.name, "test");
+        assert_eq!(last.name, "test on real servers");
         assert!(last.last_word.is_some());
         assert!(before.iter().all(|step| step.last_word.is_none()));
+        let position = |name| before.iter().position(|step| step.name == name).unwrap();
+        assert!(position("infra") < position("clippy"), "a missing server is told early");
+        assert!(position("test") > position("build"));
+    }
+
+    #[test]
+    fn every_target_is_tested_unless_some_are_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().to_owned()).unwrap();
+        let args = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|arg| (*arg).to_owned()).collect();
+            let command = on_real_servers(&home, &given);
+            let args: Vec<_> = command.get_args().map(|arg| arg.to_owned()).collect();
+            args.join(" ".as_ref()).into_string().unwrap()
+        };
+        assert_eq!(args(&[]), "test --workspace --lib --bins --test *");
+        assert_eq!(args(&["--test", "real"]), "test --workspace --test real");
+        let filtered = args(&["--", "--test-threads", "1"]);
+        assert_eq!(filtered, "test --workspace --lib --bins --test * -- --test-threads 1");
     }
 }

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    checks, down, launch, logs, mesh, reset, restart, status, supervisor, terminal, tidy, up,
-    workspace,
+    checks, down, infra, launch, logs, mesh, reset, restart, status, supervisor, terminal, tidy,
+    up, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -47,13 +47,18 @@ enum Command {
     Logs(logs::LogArgs),
     /// Forget all data: accounts, events, certificates, secrets. Edited settings stay.
     Reset,
+    /// Run PostgreSQL, Redis, Kafka, Consul and etcd on this machine.
+    Infra(infra::InfraArgs),
     /// Build the workspace and run every test.
     Test {
+        /// On real servers, started where they do not run: every test, and those that need them.
+        #[arg(long)]
+        real: bool,
         /// Handed to `cargo test`, such as `-- login`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, clippy, build, doc, deny, test.
+    /// What CI runs: fmt, tidy, clippy, build, doc, deny, tests, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,
@@ -63,6 +68,9 @@ enum Command {
     /// Become a service that dies with its supervisor.
     #[command(hide = true)]
     Launch(launch::LaunchArgs),
+    /// Become a server that outlives this command.
+    #[command(hide = true)]
+    LaunchServer(infra::LaunchServerArgs),
 }
 
 /// How to bring the platform up.
@@ -81,6 +89,12 @@ pub(crate) struct UpArgs {
     /// MAINSTAY_PORT_OFFSET].
     #[arg(long, value_name = "N")]
     pub(crate) port_offset: Option<u16>,
+    /// Run on PostgreSQL, Redis, Kafka and Consul, started where they do not run.
+    #[arg(long)]
+    pub(crate) real: bool,
+    /// With --real: use the servers of this file, and start none.
+    #[arg(long, value_name = "FILE", requires = "real")]
+    pub(crate) infra: Option<PathBuf>,
     /// Take the binaries from this folder.
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) bin_dir: Option<PathBuf>,
@@ -117,11 +131,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status { json } => status::run(&home()?, json),
         Command::Logs(args) => logs::run(&home()?, &args),
         Command::Reset => reset::run(&home()?),
-        Command::Test { args } => checks::test(&args),
-        Command::Ci => checks::ci(),
+        Command::Infra(args) => infra::run(&home()?, &args),
+        Command::Test { real: false, args } => checks::test(&args),
+        Command::Test { real: true, args } => checks::test_real(&home()?, &args),
+        Command::Ci => checks::ci(&home()?),
         Command::Tidy => tidy::run(),
         Command::Supervise(args) => supervisor::run_detached(&home()?, args),
         Command::Launch(args) => launch::run(&args),
+        Command::LaunchServer(args) => infra::launch(&args),
     }
 }
 

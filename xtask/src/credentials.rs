@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{self, Access};
 use crate::home::Home;
+use crate::real;
 
 /// The administrator that the first start of auth creates.
 const ADMIN_EMAIL: &str = "admin@mainstay.local";
 
 /// Letters and digits that are not mistaken for one another.
 const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-const PASSWORD_LENGTH: usize = 24;
+/// Length of every password that is made up.
+pub(crate) const PASSWORD_LENGTH: usize = 24;
 const KEY_BYTES: usize = 32;
 
 /// `admin.json`: who may log in first.
@@ -117,11 +119,15 @@ impl Credentials {
     }
 
     fn has_accounts(&self) -> bool {
-        self.home.path("data/auth-svc.db").exists()
+        self.home.path("data/auth-svc.db").exists() || real::file(&self.home).exists()
     }
 }
 
-fn ensure_secret(path: &Path, make: impl Fn() -> String) -> anyhow::Result<Option<String>> {
+/// Makes a secret's file if it is not there; says when it was damaged.
+pub(crate) fn ensure_secret(
+    path: &Path,
+    make: impl Fn() -> String,
+) -> anyhow::Result<Option<String>> {
     if read_secret(path).is_some() {
         return Ok(None);
     }
@@ -131,13 +137,14 @@ fn ensure_secret(path: &Path, make: impl Fn() -> String) -> anyhow::Result<Optio
 }
 
 /// A secret's value; `None` when its file is missing, empty or not text.
-fn read_secret(path: &Path) -> Option<String> {
+pub(crate) fn read_secret(path: &Path) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let value = text.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-fn password_of(length: usize) -> String {
+/// A password of letters and digits, which needs no escaping anywhere.
+pub(crate) fn password_of(length: usize) -> String {
     (0..length).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect()
 }
 

@@ -7,21 +7,30 @@ use crate::certificates::Certificates;
 use crate::credentials::Credentials;
 use crate::folder;
 use crate::home::Home;
+use crate::infra::INFRA_VARIABLE;
 use crate::mesh::{PortOffset, SERVICES, Service, gateway};
+use crate::real::Real;
 use crate::standing::OWNER_VARIABLE;
 
-/// Variables that are for xtask; a service would refuse them as unknown settings.
-const OWN_VARIABLES: [&str; 2] = ["MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET"];
+/// Variables that are for xtask and the tests; a service would refuse them as unknown settings.
+const OWN_VARIABLES: [&str; 3] = ["MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET", INFRA_VARIABLE];
 
 /// Gives a command the environment of a service: the caller's, less what concerns others, and over
 /// it what the state folder says.
-pub(crate) fn apply(command: &mut Command, home: &Home, service: &Service, offset: PortOffset) {
+pub(crate) fn apply(
+    command: &mut Command,
+    home: &Home,
+    service: &Service,
+    offset: PortOffset,
+    real: Option<&Real>,
+) {
     let inherited: Vec<String> =
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     for name in inherited.iter().filter(|name| !concerns(name, service)) {
         command.env_remove(name);
     }
-    for (name, value) in variables(home, service, offset) {
+    let servers = real.map(|real| real.variables(home, service)).unwrap_or_default();
+    for (name, value) in variables(home, service, offset).into_iter().chain(servers) {
         // A secret that the caller states as a value must not be stated as a file as well, and who
         // states an issuer means it.
         let stated = inherited.iter().any(|inherited| {
@@ -116,7 +125,7 @@ mod tests {
         for name in ["PATH", "MAINSTAY_CHANNEL__TRANSPORT", "MAINSTAY_AUTH__ISSUER"] {
             assert!(concerns(name, auth), "{name}");
         }
-        for name in ["MAINSTAY_BILLING__PROVIDER", "MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET"] {
+        for name in ["MAINSTAY_BILLING__PROVIDER", "MAINSTAY_HOME", INFRA_VARIABLE] {
             assert!(!concerns(name, auth), "{name}");
         }
     }

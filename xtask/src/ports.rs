@@ -14,12 +14,7 @@ pub(crate) fn check(offset: PortOffset) -> anyhow::Result<()> {
     let wanted = SERVICES.iter().flat_map(|service| {
         [(service.name, service.address(offset)), (service.name, service.admin_address(offset))]
     });
-    let taken: Vec<String> = wanted
-        .filter_map(|(name, address)| {
-            let error = TcpListener::bind(address).err()?;
-            Some(describe(name, address, &error))
-        })
-        .collect();
+    let taken = taken(wanted);
     if taken.is_empty() {
         return Ok(());
     }
@@ -28,6 +23,16 @@ pub(crate) fn check(offset: PortOffset) -> anyhow::Result<()> {
         taken.join("\n"),
         offset.get() + 100
     )
+}
+
+/// A sentence for each port that somebody else has: which, whose it should be, who has it.
+pub(crate) fn taken(wanted: impl Iterator<Item = (&'static str, SocketAddr)>) -> Vec<String> {
+    wanted
+        .filter_map(|(name, address)| {
+            let error = TcpListener::bind(address).err()?;
+            Some(describe(name, address, &error))
+        })
+        .collect()
 }
 
 fn describe(name: &str, address: SocketAddr, error: &std::io::Error) -> String {

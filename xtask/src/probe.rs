@@ -1,14 +1,8 @@
-//! One HTTP GET, as small as it can be: what readiness needs and no client library.
+//! Whether a process takes traffic, by its own word.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-/// An answer slower than this counts as none. Readiness is asked on loopback.
-const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// The most of an answer that is read.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+use crate::http::Request;
 
 /// What a process said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,34 +17,16 @@ pub(crate) enum Readiness {
 
 /// Asks `/readyz`.
 pub(crate) fn readiness(admin: SocketAddr) -> Readiness {
-    match get(admin, "/readyz") {
-        Ok((200, _)) => Readiness::Ready,
-        Ok((status, body)) => Readiness::NotReady(format!("{status} {}", body.trim())),
+    match Request::get("/readyz").send(admin) {
+        Ok(answer) if answer.status == 200 => Readiness::Ready,
+        Ok(answer) => Readiness::NotReady(format!("{} {}", answer.status, answer.body.trim())),
         Err(_) => Readiness::Silent,
     }
 }
 
-fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // One write, one packet: nothing of the request is left unread when the answer comes.
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
-    parse(&String::from_utf8_lossy(&answer))
-        .ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
-}
-
-fn parse(answer: &str) -> Option<(u16, String)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split_whitespace().nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     use super::*;

@@ -1,11 +1,12 @@
-//! `reset`: forget all data.
+//! `reset`: forget all data, here and on the real servers that the platform was run on.
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::folder::FORGOTTEN;
 use crate::home::Home;
+use crate::real::Real;
 use crate::{files, standing};
 
 /// Removes everything that the next `up` can lay anew; edited settings stay.
@@ -14,6 +15,10 @@ pub(crate) fn run(home: &Home) -> anyhow::Result<ExitCode> {
         bail!("Mainstay is running on {}\nmend: cargo xtask down first", home.root().display());
     };
     standing::mend(home, &lock)?;
+    if let Some(real) = Real::load(home)? {
+        real.forget(home)
+            .context("what the platform has on real servers cannot be forgotten, so nothing was")?;
+    }
     for entry in std::fs::read_dir(home.root())?.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();

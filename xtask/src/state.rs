@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) port_offset: PortOffset,
     /// Where its binaries come from.
     pub(crate) binaries: Binaries,
+    /// The file that says where the real servers are that it runs on; none for the embedded adapters.
+    pub(crate) real: Option<PathBuf>,
     /// Every service, in the order in which they start.
     pub(crate) services: Vec<ServiceState>,
 }
@@ -93,9 +95,15 @@ pub(crate) enum Stored {
 
 impl State {
     /// A state at the beginning of its life.
-    pub(crate) fn new(supervisor: ProcessId, port_offset: PortOffset, binaries: Binaries) -> Self {
+    pub(crate) fn new(
+        supervisor: ProcessId,
+        port_offset: PortOffset,
+        binaries: Binaries,
+        real: Option<PathBuf>,
+    ) -> Self {
         let phase = Phase::Starting;
-        Self { version: VERSION, supervisor, phase, port_offset, binaries, services: Vec::new() }
+        let services = Vec::new();
+        Self { version: VERSION, supervisor, phase, port_offset, binaries, real, services }
     }
 
     /// Reads the state folder.
@@ -162,7 +170,7 @@ mod tests {
         let process = ProcessId { pid: 7, started_ticks: 70 };
         let binaries =
             Binaries { folder: PathBuf::from("target/debug"), release: false, built_here: true };
-        let mut state = State::new(process, PortOffset::default(), binaries);
+        let mut state = State::new(process, PortOffset::default(), binaries, None);
         state.services.push(ServiceState {
             name: "auth-svc".to_owned(),
             process: Some(process),

@@ -109,7 +109,14 @@ fn verdict(home: &Home, stored: Option<&Stored>) -> String {
                 .to_owned(),
         },
         Some(Stored::Present(state)) => {
-            format!("supervisor pid {}, state in {}", state.supervisor.pid, home.root().display())
+            let on =
+                state.real.as_ref().map(|infra| format!(", on the servers of {}", infra.display()));
+            format!(
+                "supervisor pid {}, state in {}{}",
+                state.supervisor.pid,
+                home.root().display(),
+                on.unwrap_or_default()
+            )
         }
         Some(Stored::Absent) => "Mainstay is about to start".to_owned(),
         Some(Stored::Damaged(why)) => format!(

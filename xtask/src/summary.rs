@@ -25,6 +25,13 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<String> {
     let mut text = String::new();
     writeln!(text, "{}\n", bold("Mainstay is up."))?;
     addresses(&mut text, &state, &edge).context("formatting")?;
+    if let Some(infra) = &state.real {
+        writeln!(
+            text,
+            "  stands on      PostgreSQL, Redis, Kafka and Consul of {}",
+            infra.display()
+        )?;
+    }
     writeln!(text, "\n  administrator  {}", admin.email)?;
     writeln!(text, "  password       {}", admin.password)?;
     writeln!(text, "  kept in        {}", credentials.admin_file().display())?;

@@ -20,6 +20,7 @@ use clap::Args;
 
 use crate::home::Home;
 use crate::mesh::{PortOffset, SERVICES};
+use crate::real::Real;
 use crate::state::Binaries;
 use crate::terminal::{Event, Screen};
 use crate::{folder, ports, standing};
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) offset: PortOffset,
     /// Where the binaries are.
     pub(crate) binaries: Binaries,
+    /// The file that says where real servers are, when the platform runs on them.
+    pub(crate) real: Option<PathBuf>,
 }
 
 /// The plan, as a command line for the supervisor's own process.
@@ -48,6 +51,8 @@ pub(crate) struct SuperviseArgs {
     release: bool,
     #[arg(long)]
     built_here: bool,
+    #[arg(long)]
+    real: Option<PathBuf>,
 }
 
 /// Who hears how the start goes, and gets the log lines.
@@ -69,6 +74,9 @@ pub(crate) fn run(plan: Plan, audience: Audience) -> anyhow::Result<()> {
         audience.tell(&Event::Notice(notice));
     }
     require_binaries(&plan.binaries)?;
+    if let Some(infra) = &plan.real {
+        Real::provision(&home, infra)?;
+    }
     ports::check(plan.offset)?;
     let outcome = run::Supervisor::new(plan, audience).and_then(run::Supervisor::run);
     crate::files::remove(&home.run_folder())?;
@@ -87,6 +95,7 @@ pub(crate) fn run_detached(home: &Home, args: SuperviseArgs) -> anyhow::Result<E
             release: args.release,
             built_here: args.built_here,
         },
+        real: args.real,
     };
     match run(plan, Audience::Starter) {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -120,6 +129,9 @@ impl SuperviseArgs {
         ];
         args.extend(plan.binaries.release.then(|| "--release".into()));
         args.extend(plan.binaries.built_here.then(|| "--built-here".into()));
+        if let Some(infra) = &plan.real {
+            args.extend(["--real".into(), infra.into()]);
+        }
         args
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::UpArgs;
 use crate::home::Home;
+use crate::infra::{self, Endpoints};
 use crate::mesh::{PortOffset, SERVICES};
 use crate::state::Binaries;
 use crate::supervisor::{self, Audience, Plan, SuperviseArgs};
@@ -29,6 +30,9 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> anyhow::Result<ExitCode> {
         }
         ports::check(plan.offset)?;
     }
+    if args.real && args.infra.is_none() {
+        infra::ensure(home, args.port_offset)?;
+    }
     if plan.binaries.built_here && !args.no_build {
         compile::run(args.release)?;
     }
@@ -41,7 +45,11 @@ fn plan(home: &Home, args: &UpArgs) -> anyhow::Result<Plan> {
         None => workspace::binary_folder(args.release),
     };
     let binaries = Binaries { folder, release: args.release, built_here: args.bin_dir.is_none() };
-    Ok(Plan { home: home.clone(), offset: PortOffset::from(args.port_offset)?, binaries })
+    let real = match &args.infra {
+        Some(file) => Some(std::path::absolute(file)?),
+        None => args.real.then(|| Endpoints::file(home)),
+    };
+    Ok(Plan { home: home.clone(), offset: PortOffset::from(args.port_offset)?, binaries, real })
 }
 
 fn foreground(plan: Plan) -> anyhow::Result<ExitCode> {

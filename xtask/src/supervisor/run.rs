@@ -14,6 +14,7 @@ use super::slot::{Change, Slot};
 use super::{Audience, Plan};
 use crate::mesh::{SERVICES, WAVES, gateway};
 use crate::process::ProcessId;
+use crate::real::Real;
 use crate::state::{Phase, ServicePhase, State};
 use crate::summary;
 use crate::terminal::Event;
@@ -56,7 +57,7 @@ impl Supervisor {
         Ok(Self {
             log: ServiceLog::open(&plan.home, "supervisor", audience.screen())?,
             inbox,
-            state: State::new(own, plan.offset, plan.binaries.clone()),
+            state: State::new(own, plan.offset, plan.binaries.clone(), plan.real.clone()),
             saved: None,
             restarts: VecDeque::new(),
             signals: 0,
@@ -286,11 +287,20 @@ impl Supervisor {
             text.push_str("; its last log lines:");
             tail.iter().for_each(|line| text.push_str(&format!("\n  {line}")));
         }
+        for fault in self.away() {
+            text.push_str(&format!("\n{fault}"));
+        }
         text.push_str(&format!(
             "\nmend: remove the cause that the log names, then try again; settings: {}, whole log: {}",
             crate::folder::settings_file(&self.plan.home, slot.service).display(),
             self.plan.home.log_file(name).display()
         ));
         text
+    }
+
+    /// Real servers that do not answer: most often the cause.
+    fn away(&self) -> Vec<String> {
+        let real = self.plan.real.as_ref().and_then(|_| Real::load(&self.plan.home).ok().flatten());
+        real.map(|real| real.faults()).unwrap_or_default()
     }
 }

@@ -14,6 +14,7 @@ use super::log::ServiceLog;
 use crate::mesh::Service;
 use crate::probe::{self, Readiness};
 use crate::process::ProcessId;
+use crate::real::Real;
 use crate::state::{ServicePhase, ServiceState};
 use crate::{environment, workspace};
 
@@ -84,7 +85,9 @@ impl Slot {
         // By this name xtask finds itself even after a rebuild replaced its file.
         let mut command = Command::new("/proc/self/exe");
         command.args(["launch", "--supervisor", &std::process::id().to_string()]).arg(binary);
-        environment::apply(&mut command, &plan.home, self.service, plan.offset);
+        // Read anew each time: a restart finds servers that were moved meanwhile.
+        let real = if plan.real.is_some() { Real::load(&plan.home)? } else { None };
+        environment::apply(&mut command, &plan.home, self.service, plan.offset, real.as_ref());
         command
             .current_dir(workspace::root())
             .process_group(0)

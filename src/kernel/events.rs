@@ -15,6 +15,7 @@
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
 //! | `tried` | attempts that failed, counted beyond the life of a process |
 //! | `dead_letter`, `redelivery` | what was given up, and how it is delivered once more |
+//! | [`json_schema`] | events for consumers who want JSON |
 //! | [`audit`] | the record of an audited call |
 //! | `origin` | who caused an event, in which request |
 //!
@@ -31,6 +32,7 @@ mod consumer;
 pub(crate) mod dead_letter;
 mod embedded;
 pub(crate) mod inbox;
+pub mod json_schema;
 mod kafka;
 mod origin;
 pub(crate) mod outbox;

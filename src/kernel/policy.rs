@@ -30,6 +30,7 @@ pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY, OPERATOR};
 pub use entitle::{Entitlements, Plan};
 pub use events::{EventCatalog, EventDeclaration, TopicSpec};
 pub use field::{FieldPath, ResourceTemplate};
+pub(crate) use redact::is_personal;
 pub use redact::{Redactor, redacted};
 pub use rules::MessageRules;
 

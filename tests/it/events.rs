@@ -4,3 +4,4 @@ mod bus;
 mod consumer;
 mod crash;
 mod faults;
+mod schemas;

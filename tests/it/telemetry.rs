@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
-use mainstay::contract::auth;
+use mainstay::contract::{audit, auth, authz, identity};
 use mainstay_testing::{Platform, Rest, eventually};
+use serde_json::json;
 
 use collector::{Collector, Exported, text};
 
@@ -44,6 +45,60 @@ async fn a_request_is_one_connected_trace_at_the_collector() {
     for Exported { service, version, .. } in [edge, served] {
         assert_eq!(version, env!("CARGO_PKG_VERSION"), "{service}");
     }
+}
+
+#[tokio::test]
+async fn a_call_is_one_connected_trace_from_the_edge_to_the_consumers_of_its_events() {
+    let collector = Collector::start().await;
+    let variables = [
+        ("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", &*collector.endpoint()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let platform = Platform::start_with(&variables).await;
+    let account = json!({
+        "email": "traced@mainstay.test", "password": "a long enough password", "display_name": "T"
+    });
+    let traceparent = format!("00-{TRACE_ID}-{CALLER_SPAN_ID}-01");
+    let headers = [("traceparent", &*traceparent), ("content-type", "application/json")];
+    let body = Bytes::from(account.to_string());
+    let reply = platform.rest().send(Method::POST, "/api/v1/auth/register", &headers, body).await;
+    assert!(reply.status < 300, "{}", reply.text());
+
+    let trace_id = hex::decode(TRACE_ID).unwrap();
+    let named = |service: &str, name: &str| {
+        let mut spans = collector.spans(&trace_id, service);
+        spans.retain(|exported| exported.span.name == name);
+        spans
+    };
+    // Publishing is a step of the writer's trace, and so is what each consumer does about it.
+    let steps = [
+        (GATEWAY, None),
+        (auth::SERVICE, Some("publish event")),
+        (identity::SERVICE, Some("handle event")),
+        (authz::SERVICE, Some("handle event")),
+        (audit::SERVICE, Some("handle event")),
+    ];
+    for (service, name) in steps {
+        eventually(&format!("{name:?} of {service}"), async || {
+            let there = match name {
+                Some(name) => !named(service, name).is_empty(),
+                None => !collector.spans(&trace_id, service).is_empty(),
+            };
+            there.then_some(())
+        })
+        .await;
+    }
+    eventually("every parent among the spans of the trace", async || {
+        let services = [GATEWAY, auth::SERVICE, identity::SERVICE, authz::SERVICE, audit::SERVICE];
+        let spans = services.map(|service| collector.spans(&trace_id, service)).concat();
+        let mut known: BTreeSet<_> = spans.iter().map(|of| of.span.span_id.clone()).collect();
+        known.insert(hex::decode(CALLER_SPAN_ID).unwrap());
+        spans.iter().all(|of| known.contains(&of.span.parent_span_id)).then_some(())
+    })
+    .await;
+    let published = &named(auth::SERVICE, "publish event")[0];
+    let topic = text(&published.span.attributes, "topic");
+    assert!(["auth.accounts", "platform.calls"].contains(&&*topic), "{published:?}");
 }
 
 #[tokio::test]

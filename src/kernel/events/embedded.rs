@@ -3,9 +3,9 @@
 //! A record's offset is given while SQLite's one write lock is held, so offsets become visible in
 //! their order and a reader may ask for `offset > last`; with several writers it must not.
 //!
-//! Each process looks for new records every few milliseconds, once for all its groups. A group is
-//! consumed by one subscription at a time: a lease row says by which, and another takes over when it
-//! lapses.
+//! Each process looks for new records every few milliseconds, once for all its groups, and as long as
+//! nothing happens it looks at the file's time only. A group is consumed by one subscription at a
+//! time: the one that has locked the group's file.
 
 mod head;
 mod lease;
@@ -15,9 +15,8 @@ mod schema;
 mod subscription;
 mod topics;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait as _};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -32,9 +31,6 @@ use crate::kernel::proto::events::Envelope;
 use crate::kernel::settings::{DatabaseSettings, EventSettings, Secret};
 use head::Head;
 use subscription::EmbeddedSubscription;
-
-/// For how long a group belongs to a subscription that has stopped saying so.
-const LEASE: Duration = Duration::from_secs(4);
 
 /// What its connections are called.
 const BROKER: &str = "broker";
@@ -58,8 +54,8 @@ impl EmbeddedBus {
             positions: open_pool(BROKER, &database, Durability::Checkpoint)?,
             writers: Semaphore::new(1),
             prepared: OnceCell::new(),
-            head: Head::new(settings.poll_interval, settings.retention),
-            lease: LEASE,
+            head: Head::new(&settings.path, settings.poll_interval, settings.retention),
+            groups: beside(&settings.path, "-groups"),
         })))
     }
 }
@@ -111,7 +107,15 @@ struct Broker {
     writers: Semaphore,
     prepared: OnceCell<()>,
     head: Head,
-    lease: Duration,
+    /// Folder of the files by which groups are held.
+    groups: PathBuf,
+}
+
+/// What lies beside the log under its name and a suffix.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 impl Broker {

@@ -1,12 +1,15 @@
-//! A bus whose topics are there before they are used.
+//! A bus whose topics are there before they are used, and whose publishing is traced.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::Span;
 
 use super::bus::{Cursor, EventBus, Page, ReadFrom, Subscription};
 use crate::kernel::error::Result;
 use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::Envelope;
+use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent};
 
 /// Prepares each declared topic when this process first publishes on it or listens to it. A broker
 /// that is away then is no failure of the process: the relay and the consumers repeat what failed,
@@ -53,6 +56,23 @@ impl PreparedBus {
     }
 }
 
+/// The publishing of a record, in the trace of its writer; none where nothing was traced.
+fn span(record: &Envelope) -> Option<Span> {
+    if record.traceparent.is_empty() {
+        return None;
+    }
+    let span = tracing::info_span!(
+        "publish event",
+        otel.kind = "producer",
+        otel.status_code = tracing::field::Empty,
+        topic = record.topic,
+        event_id = record.id,
+        event_type = record.r#type,
+    );
+    continue_trace(&span, extract_traceparent(&record.traceparent));
+    Some(span)
+}
+
 #[async_trait::async_trait]
 impl EventBus for PreparedBus {
     async fn prepare(&self, topics: &[TopicSpec]) -> Result<()> {
@@ -61,7 +81,14 @@ impl EventBus for PreparedBus {
 
     async fn publish(&self, records: Vec<Envelope>) -> Result<()> {
         self.ready(records.iter().map(|record| record.topic.as_str())).await?;
-        self.bus.publish(records).await
+        let spans: Vec<_> = records.iter().filter_map(span).collect();
+        let published = self.bus.publish(records).await;
+        if published.is_err() {
+            for span in &spans {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        published
     }
 
     async fn subscribe(&self, group: &str, topics: &[String]) -> Result<Box<dyn Subscription>> {

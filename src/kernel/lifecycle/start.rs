@@ -10,7 +10,7 @@ use super::platform::{Kernel, Platform};
 use super::running::{Running, Workers};
 use super::validate::Contracts;
 use crate::kernel::database::Database;
-use crate::kernel::events::{self, PermissionDeclaration, Relay, declare};
+use crate::kernel::events::{self, PermissionDeclaration, Relay, declare, json_schema};
 use crate::kernel::health::{admin_app, grpc_health};
 use crate::kernel::jobs::{Runner, kernel_jobs};
 use crate::kernel::operations::{self, Operations};
@@ -61,7 +61,8 @@ where
     let listeners = Listeners::bind(&kernel, &module).await?;
     let workers = start_workers(&kernel, &mut module, &contracts.pool)?;
     let instance = listeners.instance(&kernel, &module)?;
-    let admin = std::mem::take(&mut module.admin);
+    let schemas = json_schema::app(contracts.pool.clone(), kernel.settings.events.clone());
+    let admin = std::mem::take(&mut module.admin).merge(schemas);
     let app = app(&kernel, module, &contracts)?;
     let registration = kernel.registry.register(instance).await?;
     kernel.readiness.set_ready();

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage as _, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -154,4 +155,10 @@ pub fn redacted(pool: &DescriptorPool, type_name: &str, message: &[u8]) -> Json 
         (Some(redactor), Some(descriptor)) => redactor.json(&descriptor, message),
         _ => UNREADABLE.into(),
     }
+}
+
+/// Whether a field holds personal data.
+pub(crate) fn is_personal(pool: &DescriptorPool, field: &FieldDescriptor) -> anyhow::Result<bool> {
+    let stated = options::read::<FieldPolicy>(pool, &field.options(), options::FIELD)?;
+    Ok(stated.is_some_and(|policy| policy.personal))
 }

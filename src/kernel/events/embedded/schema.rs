@@ -25,7 +25,8 @@ pub(super) enum GroupOffsets {
     Offset,
 }
 
-/// Which subscription consumes for a group.
+/// Which subscription consumes for a group, to processes of the version before: now a file's lock
+/// says it.
 #[derive(DeriveIden)]
 pub(super) enum GroupLeases {
     Table,

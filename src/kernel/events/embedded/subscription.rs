@@ -5,33 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
-use super::lease::{self, Lease};
+use super::lease::Lease;
 use super::{Broker, log};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::events::bus::{Delivery, Position, Subscription};
-use crate::kernel::events::dead_letter::describe;
 use crate::kernel::events::progress::Progress;
 
 /// Records read at once.
 const BATCH: u64 = 256;
-/// How often to ask for a lease that another subscription holds.
+/// How often to ask for a group that another subscription holds.
 const LEASE_RETRY: Duration = Duration::from_millis(200);
 
 pub(super) struct EmbeddedSubscription {
     broker: Arc<Broker>,
     group: String,
     topics: Vec<String>,
-    owner: Uuid,
     head: watch::Receiver<i64>,
     membership: Option<Membership>,
     epoch: u64,
 }
 
-/// What is known while the lease is held.
+/// What is known while the group is held.
 struct Membership {
-    lease: Lease,
+    _lease: Lease,
     /// How far each topic was read.
     read: BTreeMap<String, i64>,
     buffer: VecDeque<Delivery>,
@@ -45,17 +42,15 @@ impl EmbeddedSubscription {
             broker,
             group: group.to_owned(),
             topics: topics.to_vec(),
-            owner: Uuid::now_v7(),
             membership: None,
             epoch: 0,
         }
     }
 
-    /// Takes the group's lease, waiting for whoever holds it, and goes on where the group is.
+    /// Takes the group, waiting for whoever holds it, and goes on where it is.
     async fn join(&mut self) -> Result<()> {
-        self.membership = None;
         let lease = loop {
-            match Lease::take(&self.broker, &self.group, self.owner).await? {
+            match Lease::take(&self.broker.groups, &self.group)? {
                 Some(lease) => break lease,
                 None => tokio::time::sleep(LEASE_RETRY).await,
             }
@@ -63,7 +58,7 @@ impl EmbeddedSubscription {
         let read = self.positions().await?;
         self.epoch += 1;
         let (buffer, progress) = (VecDeque::new(), BTreeMap::new());
-        self.membership = Some(Membership { lease, read, buffer, progress });
+        self.membership = Some(Membership { _lease: lease, read, buffer, progress });
         Ok(())
     }
 
@@ -81,9 +76,8 @@ impl EmbeddedSubscription {
         self.head.mark_unchanged();
         let records = log::after(&self.broker.positions, &membership.read, BATCH).await?;
         if records.is_empty() {
-            // Looks up now and then to see whether the lease is still held.
-            let _ = tokio::time::timeout(self.broker.lease, self.head.changed()).await;
-            return Ok(());
+            // Fails when the broker is gone, which this subscription holds.
+            return self.head.changed().await.map_err(Error::internal);
         }
         for record in records {
             membership.read.insert(record.topic.clone(), record.offset);
@@ -98,8 +92,7 @@ impl EmbeddedSubscription {
 impl Subscription for EmbeddedSubscription {
     async fn next(&mut self) -> Result<Delivery> {
         loop {
-            let held = self.membership.as_ref().is_some_and(|member| member.lease.is_held());
-            if !held {
+            if self.membership.is_none() {
                 self.join().await?;
             }
             let buffered = self.membership.as_mut().and_then(|member| member.buffer.pop_front());
@@ -118,10 +111,6 @@ impl Subscription for EmbeddedSubscription {
         let Some(progress) = membership.progress.get_mut(&stream) else { return Ok(()) };
         let Some(position) = progress.acknowledge(offset) else { return Ok(()) };
         let (transaction, _turn) = self.broker.begin(&self.broker.positions).await?;
-        if !lease::is_owned(&transaction, &self.group, self.owner).await? {
-            self.membership = None;
-            return Ok(());
-        }
         log::move_position(&transaction, &self.group, &stream, position).await?;
         Ok(transaction.commit().await?)
     }
@@ -132,26 +121,7 @@ impl Subscription for EmbeddedSubscription {
     }
 
     async fn close(&mut self) -> Result<()> {
-        match self.membership.take() {
-            Some(_) => lease::give_up(&self.broker, &self.group, self.owner).await,
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for EmbeddedSubscription {
-    fn drop(&mut self) {
-        // Left without close, as by an aborted task: the lease would otherwise have to lapse.
-        let (Some(_), Ok(runtime)) =
-            (self.membership.take(), tokio::runtime::Handle::try_current())
-        else {
-            return;
-        };
-        let (broker, group, owner) = (self.broker.clone(), self.group.clone(), self.owner);
-        runtime.spawn(async move {
-            if let Err(error) = lease::give_up(&broker, &group, owner).await {
-                tracing::debug!(group, error = describe(&error), "a group's lease has to lapse");
-            }
-        });
+        self.membership = None;
+        Ok(())
     }
 }

@@ -1,15 +1,19 @@
 //! Where partitions begin and end.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::client::Client;
 use crate::kernel::error::Result;
+
+/// How long to wait for the leader of a partition before asking again.
+const LEADER_WAIT: Duration = Duration::from_millis(50);
 
 /// A partition: topic on the cluster, number.
 pub(super) type Partition = (String, i32);
@@ -77,8 +81,9 @@ pub(super) fn positions<C: ConsumerContext>(
     partitions: &[Partition],
 ) -> Result<BTreeMap<Partition, i64>> {
     let list = list(partitions, Offset::Invalid).map_err(|error| client.unavailable(error))?;
-    let asked = consumer.committed_offsets(list, client.settings().request_timeout);
-    Ok(offsets(&asked.map_err(|error| client.unavailable(error))?))
+    patiently(client, || {
+        offsets(&consumer.committed_offsets(list.clone(), client.settings().request_timeout)?)
+    })
 }
 
 /// One request to each broker for all partitions: the places `beginning` and `end` are times to
@@ -92,11 +97,37 @@ fn at<C: ConsumerContext>(
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let asked = list(partitions, place)
-        .and_then(|list| consumer.offsets_for_times(list, client.settings().request_timeout));
-    let found = asked.map_err(|error| client.unavailable(error))?;
+    let list = list(partitions, place).map_err(|error| client.unavailable(error))?;
+    let found = patiently(client, || {
+        offsets(&consumer.offsets_for_times(list.clone(), client.settings().request_timeout)?)
+    })?;
     client.outage().ended();
-    Ok(offsets(&found))
+    Ok(found)
+}
+
+/// Asks again while a partition has no leader, as one that was just made or has just moved.
+fn patiently<T>(client: &Client, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T> {
+    let deadline = Instant::now() + client.settings().request_timeout;
+    loop {
+        match ask() {
+            Err(error) if is_leaderless(&error) && Instant::now() < deadline => {
+                std::thread::sleep(LEADER_WAIT);
+            }
+            answer => return answer.map_err(|error| client.unavailable(error)),
+        }
+    }
+}
+
+fn is_leaderless(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
 }
 
 fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPartitionList, KafkaError> {
@@ -107,10 +138,14 @@ fn list(partitions: &[Partition], offset: Offset) -> Result<TopicPartitionList, 
     Ok(list)
 }
 
-fn offsets(list: &TopicPartitionList) -> BTreeMap<Partition, i64> {
-    let known = list.elements().into_iter().filter_map(|element| match element.offset() {
-        Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
-        _ => None,
-    });
-    known.collect()
+/// The offsets in a list; the error of the first partition that has one.
+fn offsets(list: &TopicPartitionList) -> Result<BTreeMap<Partition, i64>, KafkaError> {
+    let mut offsets = BTreeMap::new();
+    for element in list.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert((element.topic().to_owned(), element.partition()), offset);
+        }
+    }
+    Ok(offsets)
 }

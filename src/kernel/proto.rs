@@ -1,4 +1,5 @@
-//! Generated messages of the kernel's own contracts: policy options, platform events and operations.
+//! Generated messages of the kernel's own contracts, policy options, platform events and operations, and
+//! of the servers it speaks to.
 //!
 //! Generated code; its documentation is the comments of the contracts.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
@@ -28,4 +29,8 @@ mod mainstay {
 /// `buf.validate`
 pub mod validate {
     tonic::include_proto!("buf.validate");
+}
+/// `etcdserverpb`: etcd's protocol, as far as it is spoken
+pub mod etcd {
+    tonic::include_proto!("etcdserverpb");
 }

@@ -3,7 +3,8 @@
 //! A process registers itself when it is ready and watches the others. Adapters stand behind
 //! [`Registry`], and [`open`] chooses one by the settings: [`DirectoryRegistry`] keeps one file for
 //! each instance in a local directory and needs no server; [`ConsulRegistry`] speaks to the agent of
-//! the machine. [`StaticRegistry`] holds addresses in memory, for tests and fixed upstreams.
+//! the machine, [`EtcdRegistry`] to a cluster of etcd, [`KubernetesRegistry`] watches EndpointSlices.
+//! [`StaticRegistry`] holds addresses in memory, for tests and fixed upstreams.
 //!
 //! A registry that is away changes nothing: what was known last holds until it answers again, and
 //! for a grace period after, in which everybody announces themselves anew.
@@ -19,14 +20,19 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::health::Readiness;
 use crate::kernel::settings::{RegistryKind, RegistrySettings};
 
+mod announced;
 mod consul;
 mod directory;
+mod etcd;
+mod kubernetes;
 mod memory;
 mod tls;
 mod view;
 
 pub use consul::ConsulRegistry;
 pub use directory::{DirectoryRegistry, DirectoryTiming};
+pub use etcd::EtcdRegistry;
+pub use kubernetes::KubernetesRegistry;
 pub use memory::StaticRegistry;
 
 /// One running process of a service.
@@ -81,13 +87,13 @@ pub async fn open(
     settings: &RegistrySettings,
     readiness: &Readiness,
 ) -> anyhow::Result<Arc<dyn Registry>> {
-    match settings.kind {
-        RegistryKind::Directory => start(settings, readiness),
-        RegistryKind::Consul => {
-            let (consul, grace) = (&settings.consul, settings.grace);
-            Ok(Arc::new(ConsulRegistry::open(consul, grace, readiness).await?))
-        }
-    }
+    let RegistrySettings { grace, consul, etcd, kubernetes, .. } = settings;
+    Ok(match settings.kind {
+        RegistryKind::Directory => start(settings, readiness)?,
+        RegistryKind::Consul => Arc::new(ConsulRegistry::open(consul, *grace, readiness).await?),
+        RegistryKind::Etcd => Arc::new(EtcdRegistry::open(etcd, *grace, readiness).await?),
+        RegistryKind::Kubernetes => Arc::new(KubernetesRegistry::open(kubernetes, *grace).await?),
+    })
 }
 
 /// As [`open`], without waiting for what it holds.
@@ -95,13 +101,14 @@ pub fn start(
     settings: &RegistrySettings,
     readiness: &Readiness,
 ) -> anyhow::Result<Arc<dyn Registry>> {
+    let RegistrySettings { path, grace, consul, etcd, kubernetes, .. } = settings;
     Ok(match settings.kind {
         RegistryKind::Directory => {
-            Arc::new(DirectoryRegistry::open(&settings.path, DirectoryTiming::default())?)
+            Arc::new(DirectoryRegistry::open(path, DirectoryTiming::default())?)
         }
-        RegistryKind::Consul => {
-            Arc::new(ConsulRegistry::start(&settings.consul, settings.grace, readiness)?)
-        }
+        RegistryKind::Consul => Arc::new(ConsulRegistry::start(consul, *grace, readiness)?),
+        RegistryKind::Etcd => Arc::new(EtcdRegistry::start(etcd, *grace, readiness)?),
+        RegistryKind::Kubernetes => Arc::new(KubernetesRegistry::start(kubernetes, *grace)?),
     })
 }
 

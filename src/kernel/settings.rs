@@ -31,7 +31,10 @@ pub use kernel::{
 };
 pub use load::{load, load_from, load_registry};
 pub use redis::{CacheKind, CacheSettings, RedisSettings};
-pub use registry::{ConsulCheck, ConsulSettings, RegistryKind, RegistrySettings, ServerTls};
+pub use registry::{
+    ConsulCheck, ConsulSettings, EtcdSettings, KubernetesSettings, RegistryKind, RegistrySettings,
+    ServerTls,
+};
 pub use secret::Secret;
 
 /// A service's own settings, one table of the settings file.

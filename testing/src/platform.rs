@@ -211,13 +211,14 @@ impl Platform {
     pub fn registry_variables(&self) -> Vec<(String, String)> {
         let RegistrySettings { kind, path, consul, .. } = &self.registry;
         let stated = match kind {
-            RegistryKind::Directory => vec![("PATH", text(path))],
             RegistryKind::Consul => vec![
                 ("KIND", "consul".to_owned()),
                 ("CONSUL__URL", consul.url.clone()),
                 ("CONSUL__TOKEN", consul.token.expose().clone()),
                 ("CONSUL__PREFIX", consul.prefix.clone()),
             ],
+            // Platforms of tests run on a folder or on Consul.
+            _ => vec![("PATH", text(path))],
         };
         let named = |(name, value)| (format!("MAINSTAY_REGISTRY__{name}"), value);
         stated.into_iter().map(named).collect()

@@ -3,6 +3,9 @@
 #[path = "../suite/registry.rs"]
 mod suite;
 
+mod cluster;
+mod kubernetes;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -4,3 +4,5 @@
 mod suite;
 
 mod consul;
+mod etcd;
+mod load;

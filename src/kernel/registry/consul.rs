@@ -16,20 +16,21 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::announced::Announced;
 use super::view::View;
 use super::{Instance, Registration, Registry, Snapshot, check_name};
 use crate::kernel::error::Result;
 use crate::kernel::health::Readiness;
 use crate::kernel::settings::ConsulSettings;
 
-mod announced;
 mod client;
+mod entry;
 mod index;
 mod watch_loop;
 mod wire;
 
-use announced::Announced;
 use client::ConsulClient;
+use entry::Entry;
 use watch_loop::Watch;
 use wire::ServiceDefinition;
 
@@ -89,10 +90,13 @@ impl Registry for ConsulRegistry {
     async fn register(&self, instance: Instance) -> Result<Box<dyn Registration>> {
         check_name("service", &instance.service)?;
         check_name("id", &instance.id)?;
-        let definition = ServiceDefinition::new(&instance, &self.settings);
+        let entry = Entry {
+            client: Arc::clone(&self.client),
+            readiness: self.readiness.clone(),
+            definition: ServiceDefinition::new(&instance, &self.settings),
+        };
         let interval = self.settings.check_interval;
-        let client = Arc::clone(&self.client);
-        Ok(Box::new(Announced::new(client, &self.readiness, definition, interval).await?))
+        Ok(Box::new(Announced::new(entry, interval, &self.readiness).await?))
     }
 
     fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {

@@ -15,10 +15,18 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::kernel::settings::ServerTls;
 
-/// Connects by HTTP/1.1 to the server at `origin`, which is `http://` or `https://`.
+/// The versions of HTTP that a server is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Connects to the server at `origin`, which is `http://` or `https://`.
 pub(super) fn connector(
     origin: &Uri,
     settings: &ServerTls,
+    protocol: Protocol,
     timeout: Duration,
 ) -> anyhow::Result<HttpsConnector<HttpConnector>> {
     let mut tcp = HttpConnector::new();
@@ -30,7 +38,10 @@ pub(super) fn connector(
         _ => never_used()?,
     };
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    Ok(builder.enable_http1().wrap_connector(tcp))
+    Ok(match protocol {
+        Protocol::Http1 => builder.enable_http1().wrap_connector(tcp),
+        Protocol::Http2 => builder.enable_http2().wrap_connector(tcp),
+    })
 }
 
 /// The address of a server as `scheme://host:port`; `name` is the setting that states it.

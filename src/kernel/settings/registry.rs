@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
@@ -11,7 +12,7 @@ use super::secret::Secret;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrySettings {
-    /// Which registry: `directory` or `consul`. Default: `directory`.
+    /// Which registry: `directory`, `consul`, `etcd` or `kubernetes`. Default: `directory`.
     pub kind: RegistryKind,
     /// Folder of the registry `directory`; the same for every process. Default:
     /// `.mainstay/registry`.
@@ -25,6 +26,10 @@ pub struct RegistrySettings {
     pub grace: Duration,
     /// `[registry.consul]`
     pub consul: ConsulSettings,
+    /// `[registry.etcd]`
+    pub etcd: EtcdSettings,
+    /// `[registry.kubernetes]`
+    pub kubernetes: KubernetesSettings,
 }
 
 impl Default for RegistrySettings {
@@ -35,7 +40,30 @@ impl Default for RegistrySettings {
             zone: String::new(),
             grace: Duration::from_secs(15),
             consul: ConsulSettings::default(),
+            etcd: EtcdSettings::default(),
+            kubernetes: KubernetesSettings::default(),
         }
+    }
+}
+
+impl RegistrySettings {
+    /// Refuses what cannot work; the message names the setting and the mend.
+    pub(super) fn validate(&self) -> anyhow::Result<()> {
+        let Self { consul, etcd, kubernetes, .. } = self;
+        let (second, instant) = (Duration::from_secs(1), Duration::from_millis(1));
+        let least = [
+            ("registry.consul.check_interval", consul.check_interval, second),
+            ("registry.consul.deregister_after", consul.deregister_after, second * 60),
+            ("registry.consul.wait", consul.wait, second),
+            ("registry.consul.request_timeout", consul.request_timeout, instant),
+            ("registry.etcd.time_to_live", etcd.time_to_live, second * 2),
+            ("registry.etcd.request_timeout", etcd.request_timeout, instant),
+            ("registry.kubernetes.request_timeout", kubernetes.request_timeout, instant),
+        ];
+        for (name, value, least) in least {
+            ensure!(value >= least, "{name} must be {least:?} or longer");
+        }
+        Ok(())
     }
 }
 
@@ -47,6 +75,10 @@ pub enum RegistryKind {
     Directory,
     /// HashiCorp Consul, through the agent of the machine.
     Consul,
+    /// etcd, version 3.
+    Etcd,
+    /// The EndpointSlices of Kubernetes.
+    Kubernetes,
 }
 
 /// The registry `consul`.
@@ -110,6 +142,79 @@ pub enum ConsulCheck {
     /// The process tells the agent, for agents that cannot reach it. One that falls silent is
     /// unhealthy after five intervals.
     Ttl,
+}
+
+/// The registry `etcd`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EtcdSettings {
+    /// Addresses of the cluster's members, each `http://` or `https://`; when one does not answer the
+    /// next is asked. Default: `["http://127.0.0.1:2379"]`.
+    pub urls: Vec<String>,
+    /// User, where authentication is enabled. Default: empty, nobody.
+    pub user: String,
+    /// Password of the user. Default: empty.
+    pub password: Secret<String>,
+    /// What the keys of this platform begin with, so that platforms can share a cluster: `mainstay`
+    /// makes keys of `/mainstay/instances/<service>/<id>`. Default: `mainstay`.
+    pub prefix: String,
+    /// How long an instance is listed after its last sign of life; it gives three in that time, and
+    /// etcd counts whole seconds. Default: 6 s.
+    #[serde(with = "humantime_serde")]
+    pub time_to_live: Duration,
+    /// How long a request may take. Default: 2 s.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+    /// `[registry.etcd.tls]`
+    pub tls: ServerTls,
+}
+
+impl Default for EtcdSettings {
+    fn default() -> Self {
+        Self {
+            urls: vec!["http://127.0.0.1:2379".to_owned()],
+            user: String::new(),
+            password: Secret::default(),
+            prefix: "mainstay".to_owned(),
+            time_to_live: Duration::from_secs(6),
+            request_timeout: Duration::from_secs(2),
+            tls: ServerTls::default(),
+        }
+    }
+}
+
+/// The registry `kubernetes`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// Namespace of the services. Default: empty, that of the pod.
+    pub namespace: String,
+    /// Which Services are the platform's, as a label selector. Default:
+    /// `app.kubernetes.io/part-of=mainstay`.
+    pub selector: String,
+    /// Name of the Services' port for gRPC. Default: `grpc`.
+    pub port: String,
+    /// Name of the Services' port for health and metrics. Default: `admin`.
+    pub admin_port: String,
+    /// Address of the API server for processes outside of the cluster, `http://host:port`, such as
+    /// that of `kubectl proxy`. Default: empty, that of the pod's service account.
+    pub url: String,
+    /// How long a question may take that is not a watch. Default: 5 s.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            namespace: String::new(),
+            selector: "app.kubernetes.io/part-of=mainstay".to_owned(),
+            port: "grpc".to_owned(),
+            admin_port: "admin".to_owned(),
+            url: String::new(),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How a server is trusted, and how it may trust us.

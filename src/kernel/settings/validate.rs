@@ -13,6 +13,7 @@ impl KernelSettings {
         self.validate_tls()?;
         self.validate_addresses()?;
         self.validate_amounts()?;
+        self.registry.validate()?;
         self.redis.validate()?;
         self.cache.validate(&self.redis)?;
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {

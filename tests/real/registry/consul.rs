@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mainstay::contract::authz::{self, AuthzClient as _, GrpcAuthzClient};
+use mainstay::contract::authz;
 use mainstay::kernel::health::{Readiness, grpc_health};
 use mainstay::kernel::registry::{ConsulRegistry, Registration, Registry};
 use mainstay::kernel::server::{Listener, Serving};
@@ -15,8 +15,9 @@ use mainstay::kernel::settings::{
 };
 use mainstay::kernel::tls::MeshIdentity;
 use mainstay_testing::certificates::Authority;
-use mainstay_testing::{FakeAuthz, Rest, TestMesh, eventually, within};
+use mainstay_testing::{FakeAuthz, Rest, TestMesh, within};
 
+use super::load::Load;
 use super::suite::{addresses, contract, instance, sees};
 use crate::servers::{Server, free_port};
 
@@ -259,9 +260,7 @@ async fn calls_flow_while_consul_is_killed_and_comes_back_with_no_memory() {
     })
     .await;
     // Past the grace, so that nothing is left of what was known before.
-    let start = std::time::Instant::now();
-    eventually("calls go on", async || (start.elapsed() > GRACE).then_some(())).await;
-    load.more_calls(20).await;
+    load.calls_for(GRACE).await;
     assert_eq!(load.failed(), 0, "no call failed");
 
     let admin = Rest::new(running.admin_addr());
@@ -287,60 +286,9 @@ async fn an_instance_that_starts_without_consul_is_announced_when_it_comes() {
     let seen = watch.wait_for(|snapshot| addresses(snapshot, "a-svc") == ["h:1"]);
     tokio::time::timeout(RECOVERY, seen).await.expect("it is announced").unwrap();
     assert!(readiness.reasons().await.is_empty());
+    let gone = watch.wait_for(|snapshot| snapshot.is_empty());
+    let gone = tokio::time::timeout(settings.check_interval * 3, gone).await.is_ok();
+    assert!(!gone, "it goes on telling that it is healthy");
     registration.deregister().await.unwrap();
     sees(&mut watch, "a-svc", &[]).await;
-}
-
-/// Calls without a pause to speak of, and what became of them.
-struct Load {
-    counts: Arc<Counts>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Counts {
-    made: AtomicU32,
-    failed: AtomicU32,
-}
-
-impl Load {
-    fn start(mesh: &TestMesh) -> Self {
-        let client = GrpcAuthzClient::new(mesh.channel("gateway", authz::SERVICE));
-        let counts = Arc::new(Counts::default());
-        let counted = Arc::clone(&counts);
-        let task = tokio::spawn(async move {
-            loop {
-                let question = authz::proto::CheckRequest {
-                    subject: "user:1".into(),
-                    permission: "a.b.c".into(),
-                    ..Default::default()
-                };
-                let request = authz::proto::BatchCheckRequest { checks: vec![question] };
-                if client.batch_check(request).await.is_err() {
-                    counted.failed.fetch_add(1, Ordering::Relaxed);
-                }
-                counted.made.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        Self { counts, task }
-    }
-
-    async fn more_calls(&self, count: u32) {
-        let enough = self.counts.made.load(Ordering::Relaxed) + count;
-        within(Duration::from_secs(30), "calls are made", async || {
-            (self.counts.made.load(Ordering::Relaxed) >= enough).then_some(())
-        })
-        .await;
-    }
-
-    fn failed(&self) -> u32 {
-        self.counts.failed.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

@@ -1,6 +1,5 @@
 //! Requests to the agent, and what may come of them.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kernel::registry::tls::{connector, origin};
+use crate::kernel::registry::announced::Fault;
+use crate::kernel::registry::tls::{Protocol, connector, origin};
 use crate::kernel::settings::ConsulSettings;
 
 /// The header that carries the ACL token.
@@ -50,23 +50,12 @@ pub(super) struct Answer<T> {
     pub(super) index: Option<u64>,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The agent cannot be reached, has no leader, or speaks nonsense.
-    Away(anyhow::Error),
-    /// There is no such thing.
-    NotFound,
-    /// The agent does not want to; asking again changes nothing.
-    Refused(String),
-}
-
 impl ConsulClient {
     pub(super) fn new(settings: &ConsulSettings) -> anyhow::Result<Self> {
         let origin = origin("registry.consul.url", &settings.url)?;
         let timeout = settings.request_timeout;
-        let connector =
-            connector(&origin, &settings.tls, timeout).context("registry.consul.tls")?;
+        let connector = connector(&origin, &settings.tls, Protocol::Http1, timeout)
+            .context("registry.consul.tls")?;
         let token = settings.token.expose();
         let token = (!token.is_empty()).then(|| HeaderValue::from_str(token)).transpose();
         let mut token = token.context("registry.consul.token is no token")?;
@@ -183,15 +172,5 @@ impl ConsulClient {
             "403: {reason}; registry.consul.token must be one whose policy has {}",
             self.rules
         ))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Away(reason) => write!(formatter, "consul: {reason:#}"),
-            Self::NotFound => formatter.write_str("consul has no such thing"),
-            Self::Refused(reason) => write!(formatter, "consul refuses: {reason}"),
-        }
     }
 }

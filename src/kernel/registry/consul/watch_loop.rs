@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{ConsulClient, Fault};
+use super::client::ConsulClient;
 use super::index::{self, Finding};
 use super::wire::{CheckState, ServiceEntry};
 use crate::kernel::events::backoff::Backoff;
+use crate::kernel::registry::announced::Fault;
 use crate::kernel::registry::view::View;
 use crate::kernel::registry::{Instance, Snapshot};
 use crate::kernel::settings::ConsulSettings;

@@ -111,7 +111,10 @@ fn merge(file: Option<&Path>, environment: Environment) -> anyhow::Result<Table>
 /// Every key there is, with the default as value: what tells a setting that ends in `_file` from a
 /// secret file.
 fn known_keys<T: ServiceSettings>() -> anyhow::Result<serde_json::Value> {
-    let mut keys = serde_json::to_value(KernelSettings::default())?;
+    let mut kernel = KernelSettings::default();
+    // Left out when it is empty, and a setting all the same.
+    kernel.redis.url = "redis://".to_owned().into();
+    let mut keys = serde_json::to_value(kernel)?;
     keys[T::SECTION] = serde_json::to_value(T::default())?;
     Ok(keys)
 }

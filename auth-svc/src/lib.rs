@@ -21,7 +21,7 @@ use std::sync::Arc;
 use mainstay::contract::identity::{self, GrpcIdentityClient};
 use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
-use mainstay::kernel::token::{TokenSettings, Verifier};
+use mainstay::kernel::token::{RevocationFeed, TokenSettings, Verifier};
 
 use app::{App, Ports};
 use config::Config;
@@ -51,6 +51,9 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
 
     let keys = Arc::new(LocalKeys::new(app.clone()));
     let issued = TokenSettings { issuer: config.issuer.clone(), audience: config.audience.clone() };
+    if let Some(redis) = platform.redis() {
+        RevocationFeed::new(redis, keys.clone()).spawn(platform.shutdown());
+    }
     let tokens = Verifier::new(issued, keys.clone(), keys);
 
     let (start, rotate, prune) = (app.clone(), app.clone(), app.clone());

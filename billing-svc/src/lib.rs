@@ -21,6 +21,7 @@ pub mod store;
 use std::sync::Arc;
 
 use mainstay::contract;
+use mainstay::contract::billing::PlanNews;
 use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
 
@@ -38,9 +39,10 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let config = platform.settings();
     let provider = provider::from_config(config)?;
     let catalogue = Arc::new(config.catalogue()?);
+    let store = store::Store::new(platform.database(), provider.name());
     let app = App {
         verifier: Arc::new(provider::StripeWebhooks::new(config, Arc::clone(&catalogue))),
-        store: Arc::new(store::Store::new(platform.database(), provider.name())),
+        store: Arc::new(events::Told::new(store, PlanNews::over(platform.redis()))),
         catalogue,
         provider,
     };

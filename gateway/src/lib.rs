@@ -18,7 +18,7 @@ use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::kernel::lifecycle::{Module, Platform};
-use mainstay::kernel::token::{TokenSettings, Verifier};
+use mainstay::kernel::token::{SharedRevocations, TokenSettings, Verifier};
 
 mod admin;
 pub mod config;
@@ -64,7 +64,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         issuer: settings.token_issuer.clone(),
         audience: settings.token_audience.clone(),
     };
-    let verifier = Verifier::new(tokens, keys.clone(), keys);
+    let ended = SharedRevocations::over(platform.redis(), keys.clone());
+    let verifier = Verifier::new(tokens, keys, ended);
     verifier.spawn_refresh(shutdown.clone());
 
     let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
@@ -73,7 +74,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         billing,
         settings.entitlements_fresh,
         settings.entitlements_kept,
-    );
+    )
+    .shared(platform.redis());
 
     let ip_limit = ip_limit::limit(&settings)?;
     tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown.clone()));

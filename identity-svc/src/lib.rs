@@ -21,7 +21,7 @@ use std::sync::Arc;
 use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::kernel::lifecycle::{Module, Platform};
-use mainstay::kernel::token::Verifier;
+use mainstay::kernel::token::{SharedRevocations, Verifier};
 
 use app::App;
 use config::Config;
@@ -36,7 +36,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let app = Arc::new(App::new(users));
 
     let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
-    let tokens = Verifier::new(platform.settings().tokens(), keys.clone(), keys);
+    let ended = SharedRevocations::over(platform.redis(), keys.clone());
+    let tokens = Verifier::new(platform.settings().tokens(), keys, ended);
     let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)

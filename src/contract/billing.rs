@@ -1,6 +1,7 @@
 //! billing: what users pay for.
 
 mod remote;
+mod shared;
 
 use tonic::Code;
 
@@ -11,6 +12,7 @@ pub use super::id::{SubscriptionId, UserId};
 pub use super::proto::mainstay::billing::v1 as proto;
 use proto::billing_service_client::BillingServiceClient;
 pub use remote::RemoteEntitlements;
+pub use shared::PlanNews;
 
 /// The service's name in the mesh.
 pub const SERVICE: &str = "billing-svc";

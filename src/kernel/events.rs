@@ -11,6 +11,7 @@
 //! | `bus`, `prepared` | the seam to a broker, and its topics made before it is used |
 //! | [`cloud_events`] | the envelope as CloudEvents 1.0 on foreign brokers |
 //! | `embedded`, `kafka` | the broker in one SQLite file, and Apache Kafka |
+//! | `streams` | Redis Streams as the broker |
 //! | `outbox`, `relay` | from the writer's transaction to the bus |
 //! | `consumer`, `runner`, `inbox` | from the bus to the handler's transaction |
 //! | `tried` | attempts that failed, counted beyond the life of a process |
@@ -41,6 +42,7 @@ mod progress;
 pub(crate) mod redelivery;
 mod relay;
 mod runner;
+mod streams;
 pub(crate) mod tried;
 
 use std::sync::Arc;
@@ -59,6 +61,7 @@ pub use embedded::EmbeddedBus;
 pub use kafka::KafkaBus;
 pub use prepared::PreparedBus;
 pub use relay::Relay;
+pub use streams::StreamsBus;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use inbox::retention as inbox_retention;
@@ -68,7 +71,7 @@ use crate::kernel::database::Transaction;
 use crate::kernel::error::Result;
 use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::events::ServiceDeclared;
-use crate::kernel::settings::{EventKind, EventSettings};
+use crate::kernel::settings::{EventKind, EventSettings, RedisSettings};
 
 /// A domain event: any message of the contracts. Whether it may be published, on which topic and
 /// with which key, is what its contract states by the `event` option.
@@ -77,10 +80,14 @@ pub trait Event: prost::Message + prost::Name + Default + Send + Sync + 'static 
 impl<M: prost::Message + prost::Name + Default + Send + Sync + 'static> Event for M {}
 
 /// The broker that the settings name. It connects when it is first used.
-pub fn open_bus(settings: &EventSettings) -> anyhow::Result<Arc<dyn EventBus>> {
+pub fn open_bus(
+    settings: &EventSettings,
+    redis: &RedisSettings,
+) -> anyhow::Result<Arc<dyn EventBus>> {
     match settings.kind {
         EventKind::Embedded => Ok(Arc::new(EmbeddedBus::open(settings)?)),
         EventKind::Kafka => Ok(Arc::new(KafkaBus::open(settings)?)),
+        EventKind::RedisStreams => Ok(Arc::new(StreamsBus::open(settings, redis)?)),
     }
 }
 

@@ -12,18 +12,22 @@
 
 mod connect;
 mod link;
+mod subscription;
 mod supervise;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, RedisResult, ScriptInvocation};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
 use tokio::task::AbortHandle;
 
 use crate::kernel::error::{Error, Result};
 use crate::kernel::settings::RedisSettings;
 use crate::kernel::telemetry::Metrics;
+
+pub(crate) use subscription::{Signal, Subscription};
 
 use link::{Link, Live};
 
@@ -76,9 +80,17 @@ impl Redis {
 
     /// Runs a command within `redis.command_timeout`. `UNAVAILABLE` when there is no answer.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.query_within(self.0.link.settings.command_timeout, command).await
+    }
+
+    /// As [`Redis::query`], for work in the background that may take longer.
+    pub(crate) async fn query_within<T: FromRedisValue>(
+        &self,
+        patience: Duration,
+        command: &Cmd,
+    ) -> Result<T> {
         let live = self.live()?;
         let mut connection = live.connection.clone();
-        let patience = self.0.link.settings.command_timeout;
         finish(&live, patience, command.query_async(&mut connection)).await
     }
 
@@ -88,10 +100,46 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T> {
+        self.invoke_within(self.0.link.settings.command_timeout, script).await
+    }
+
+    /// As [`Redis::invoke`], for work in the background that may take longer.
+    pub(crate) async fn invoke_within<T: FromRedisValue>(
+        &self,
+        patience: Duration,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T> {
         let live = self.live()?;
         let mut connection = live.connection.clone();
-        let patience = self.0.link.settings.command_timeout;
         finish(&live, patience, script.invoke_async(&mut connection)).await
+    }
+
+    /// Runs several commands.
+    pub(crate) async fn pipeline_within<T: FromRedisValue>(
+        &self,
+        patience: Duration,
+        commands: &Pipeline,
+    ) -> Result<T> {
+        let live = self.live()?;
+        let mut connection = live.connection.clone();
+        finish(&live, patience, commands.query_async(&mut connection)).await
+    }
+
+    /// A connection of the caller's own, to wait on.
+    pub(crate) async fn waiter(&self) -> Result<Waiter> {
+        let link = &self.0.link;
+        let opened = connect::connection(&link.client, link.settings.connect_timeout).await;
+        opened.map(Waiter).map_err(|error| away().because(error))
+    }
+
+    /// Tells everybody who has subscribed to a channel; nobody else will ever know.
+    pub(crate) async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
+        self.query(::redis::cmd("PUBLISH").arg(channel).arg(message)).await
+    }
+
+    /// What is published on a channel from now on.
+    pub(crate) fn subscribe(&self, channel: &str) -> Subscription {
+        Subscription::new(Arc::clone(&self.0.link), channel)
     }
 
     fn live(&self) -> Result<Arc<Live>> {
@@ -106,6 +154,23 @@ impl fmt::Debug for Redis {
             .field("prefix", &self.0.link.settings.prefix)
             .field("is_up", &self.is_up())
             .finish_non_exhaustive()
+    }
+}
+
+/// A connection for commands that wait in Redis, such as `XREAD BLOCK`, which hold back whatever
+/// comes behind them.
+pub(crate) struct Waiter(MultiplexedConnection);
+
+impl Waiter {
+    /// Runs a command. `UNAVAILABLE` when there is no answer.
+    pub(crate) async fn query<T: FromRedisValue>(
+        &mut self,
+        patience: Duration,
+        command: &Cmd,
+    ) -> Result<T> {
+        let answer = tokio::time::timeout(patience, command.query_async(&mut self.0)).await;
+        let answer = answer.map_err(|_| away())?;
+        answer.map_err(|error| away().because(error))
     }
 }
 

@@ -8,6 +8,7 @@
 mod keys;
 mod refresh;
 mod revocations;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
+
+pub use shared::{RevocationFeed, SharedRevocations};
 
 use keys::Keys;
 use revocations::RevokedSessions;
@@ -59,6 +62,12 @@ pub trait KeySource: Send + Sync {
 pub trait RevocationSource: Send + Sync {
     /// The sessions that ended since then; all whose tokens could still be valid when `None`.
     async fn revocations(&self, since: Option<SystemTime>) -> Result<Revocations>;
+
+    /// Waits until the source says by itself that there is something new; one that never does leaves
+    /// it to be asked. Safe to cancel.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Sessions that ended before their tokens expired.

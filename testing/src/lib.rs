@@ -13,6 +13,7 @@ mod databases;
 mod infra;
 mod mesh;
 mod platform;
+mod redis;
 mod rest;
 mod wait;
 
@@ -23,5 +24,6 @@ pub use databases::Databases;
 pub use infra::{Consul, Etcd, INFRA_VARIABLE, Infra, Kafka, Postgres, Redis, infra};
 pub use mesh::TestMesh;
 pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};
+pub use redis::PrivateRedis;
 pub use rest::{Reply, Rest};
 pub use wait::{as_user, as_user_with_plan, eventually, within};

@@ -18,8 +18,8 @@ use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{self, DirectoryRegistry, DirectoryTiming, Registry};
 use mainstay::kernel::settings::{
     ChannelSettings, DatabaseSettings, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, RegistryKind, RegistrySettings, ServiceSettings, Settings,
-    TelemetrySettings,
+    LifecycleSettings, LogFormat, RedisSettings, RegistryKind, RegistrySettings, ServiceSettings,
+    Settings, TelemetrySettings,
 };
 use mainstay::kernel::telemetry::Telemetry;
 use mainstay::kernel::tls::MeshIdentity;
@@ -190,7 +190,9 @@ impl TestMesh {
     fn prepared_bus(&self) -> &Arc<PreparedBus> {
         self.bus.get_or_init(|| {
             let settings = self.event_settings();
-            let bus = PreparedBus::new(open_bus(&settings).expect("the settings name a broker"));
+            let bus = PreparedBus::new(
+                open_bus(&settings, &RedisSettings::default()).expect("the settings name a broker"),
+            );
             bus.declare(topic_specs(contract::pool(), &settings).expect("the build checked them"));
             Arc::new(bus)
         })

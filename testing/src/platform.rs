@@ -11,7 +11,7 @@ use mainstay::contract::operations::OPERATOR;
 use mainstay::contract::{self, audit, auth, authz, billing, identity};
 use mainstay::kernel::events::{EventBus, open_bus};
 use mainstay::kernel::lifecycle::MeshClient;
-use mainstay::kernel::settings::{RegistryKind, RegistrySettings};
+use mainstay::kernel::settings::{RedisSettings, RegistryKind, RegistrySettings};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -197,7 +197,8 @@ impl Platform {
 
     /// The broker.
     pub fn bus(&self) -> Arc<dyn EventBus> {
-        open_bus(self.broker.settings()).expect("the test folder takes a broker")
+        open_bus(self.broker.settings(), &RedisSettings::default())
+            .expect("the test folder takes a broker")
     }
 
     /// A member of the mesh with a certificate for `identity`, for calls past the gateway.

@@ -12,7 +12,7 @@ use mainstay::kernel::events::{
     Consumer, Envelope, EventBus, PreparedBus, Received, Relay, Start, open_bus, topic_specs,
 };
 use mainstay::kernel::jobs::Worker;
-use mainstay::kernel::settings::{DatabaseSettings, EventSettings};
+use mainstay::kernel::settings::{DatabaseSettings, EventSettings, RedisSettings};
 use mainstay_testing::{Databases, TestBroker};
 use sea_orm::sea_query::{ColumnDef, Order, Query, Table};
 use sea_orm::{ConnectionTrait, DbErr, DeriveIden};
@@ -68,7 +68,7 @@ impl World {
 
     /// The broker, as another process would open it.
     pub(crate) fn bus(&self) -> Arc<dyn EventBus> {
-        let bus = PreparedBus::new(open_bus(&self.settings).unwrap());
+        let bus = PreparedBus::new(open_bus(&self.settings, &RedisSettings::default()).unwrap());
         bus.declare(topic_specs(contract::pool(), &self.settings).unwrap());
         Arc::new(bus)
     }

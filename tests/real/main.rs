@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
 mod kafka;
+mod redis_away;
+mod redis_streams;
 mod registry;
 mod servers;
 mod shared_memory;

@@ -60,7 +60,7 @@ impl Kernel {
             identity: MeshIdentity::load(&settings.tls)?,
             database: Database::open(name, &settings.database)?,
             registry: registry::open(&settings.registry, &readiness).await?,
-            bus: Arc::new(PreparedBus::new(open_bus(&settings.events)?)),
+            bus: Arc::new(PreparedBus::new(open_bus(&settings.events, &settings.redis)?)),
             redis: Redis::open(&settings.redis, metrics.clone())?,
             cache: OnceLock::new(),
             metrics,

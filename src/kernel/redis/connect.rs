@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{MultiplexedConnection, PubSub};
 use ::redis::{
     AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, TlsCertificates,
 };
@@ -45,6 +45,20 @@ pub(super) async fn connection(
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         ping(&mut connection).await?;
         Ok::<_, RedisError>(connection)
+    };
+    in_time(patience, opened).await
+}
+
+/// A connection that listens to a channel.
+pub(super) async fn listener(
+    client: &Client,
+    patience: Duration,
+    channel: &str,
+) -> anyhow::Result<PubSub> {
+    let opened = async {
+        let mut listener = client.get_async_pubsub().await?;
+        listener.subscribe(channel).await?;
+        Ok::<_, RedisError>(listener)
     };
     in_time(patience, opened).await
 }

@@ -52,6 +52,13 @@ impl Link {
         let _ = state.wait_for(|state| !matches!(state, State::Starting)).await;
     }
 
+    /// Waits for a connection.
+    pub(super) async fn up(&self) -> Option<Arc<Live>> {
+        let mut state = self.state.subscribe();
+        let found = state.wait_for(|state| state.live().is_some()).await.ok()?;
+        found.live()
+    }
+
     pub(super) fn appeared(&self, live: &Arc<Live>) {
         self.metrics.redis_away(false);
         self.state.send_replace(State::Up(Arc::clone(live)));

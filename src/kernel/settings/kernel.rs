@@ -187,6 +187,8 @@ pub enum EventKind {
     Embedded,
     /// Apache Kafka.
     Kafka,
+    /// Streams in the Redis of `redis.url`, for installations with no Kafka.
+    RedisStreams,
 }
 
 /// How durable jobs run.

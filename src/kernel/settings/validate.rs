@@ -16,6 +16,10 @@ impl KernelSettings {
         self.registry.validate()?;
         self.redis.validate()?;
         self.cache.validate(&self.redis)?;
+        ensure!(
+            self.events.kind != EventKind::RedisStreams || self.redis.is_set(),
+            "events.kind is redis-streams and redis.url is not set: set it"
+        );
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
             let url = url::Url::parse(endpoint).with_context(|| {
                 format!("telemetry.otlp_endpoint {endpoint} is no address: write http://host:4317")

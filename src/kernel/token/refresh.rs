@@ -20,7 +20,8 @@ const FIRST_KEYS_INTERVAL: Duration = Duration::from_millis(500);
 const REVOCATIONS_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Verifier {
-    /// Fetches keys every 5 minutes and ended sessions every 500 ms, until `shutdown`.
+    /// Fetches keys every 5 minutes and ended sessions every 500 ms, or when their source says that
+    /// there are new ones, until `shutdown`.
     pub fn spawn_refresh(self: &Arc<Self>, shutdown: CancellationToken) {
         let (verifier, stop) = (self.clone(), shutdown.clone());
         tokio::spawn(async move { stop.run_until_cancelled(verifier.refresh_keys()).await });
@@ -56,7 +57,10 @@ impl Verifier {
                 _ => {}
             }
             is_away = result.is_err();
-            tokio::time::sleep(REVOCATIONS_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(REVOCATIONS_INTERVAL) => {}
+                () = self.revoked.changed() => {}
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{LEEWAY_SECONDS, MAX_TOKEN_SECONDS, RevocationSource, Revocations};
 use crate::kernel::error::{Error, Result};
 
 /// How long an ended session is remembered: until no token of it can be valid.
-const REMEMBERED: Duration = Duration::from_secs(MAX_TOKEN_SECONDS + LEEWAY_SECONDS);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(MAX_TOKEN_SECONDS + LEEWAY_SECONDS);
 
 /// How often we ask while nothing has arrived at all.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,6 +45,11 @@ impl RevokedSessions {
             self.first().await?;
         }
         Ok(self.current.load().as_ref().is_some_and(|ended| ended.contains_key(session_id)))
+    }
+
+    /// Waits until the source knows of something new.
+    pub(super) async fn changed(&self) {
+        self.source.changed().await;
     }
 
     /// Asks the source what ended since it was asked before.

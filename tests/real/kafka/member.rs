@@ -70,7 +70,7 @@ async fn a_member_takes_notes() {
     let start = Start {
         service: "audit-svc",
         database: Some(database.clone()),
-        bus: mainstay::kernel::events::open_bus(&settings).unwrap(),
+        bus: mainstay::kernel::events::open_bus(&settings, &Default::default()).unwrap(),
         pool: contract::pool(),
         settings: &settings,
     };

@@ -1,0 +1,75 @@
+//! What plans include is known to processes that have just started, and is never guessed.
+
+use std::time::Duration;
+
+use mainstay::contract::billing::{GrpcBillingClient, PlanNews, RemoteEntitlements, SERVICE};
+use mainstay::kernel::error::UNAVAILABLE;
+use mainstay::kernel::policy::Entitlements as _;
+use mainstay::kernel::redis::Redis;
+use mainstay_testing::{FakeBilling, PrivateRedis, TestMesh, within};
+
+use super::connect;
+
+const USER: &str = "01900000-0000-7000-8000-000000000001";
+const CATALOGUE: [(&str, &[&str]); 2] = [("free", &[]), ("ai", &["library.recommendations"])];
+const KEPT: Duration = Duration::from_secs(300);
+
+/// What another process knows.
+fn entitlements(mesh: &TestMesh, fresh: Duration, redis: &Redis) -> RemoteEntitlements {
+    let billing = GrpcBillingClient::new(mesh.channel("gateway", SERVICE));
+    RemoteEntitlements::with_times(billing, fresh, KEPT).shared(Some(redis.clone()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_answer_is_everybodys_and_without_one_nothing_is_said() {
+    let (mut server, mesh) = (PrivateRedis::start().await, TestMesh::new());
+    let billing = FakeBilling::new(&CATALOGUE);
+    let running = billing.start(&mesh).await;
+    let (redis, _) = connect(&server).await;
+    let old = entitlements(&mesh, Duration::from_millis(1), &redis);
+    assert_eq!(old.plan_of(USER).await.unwrap().id, "free");
+    assert_eq!(old.plans_with("library.recommendations").await, ["ai"]);
+
+    running.drain().await;
+    let started = within(Duration::from_secs(5), "the answer is shared", async || {
+        let started = entitlements(&mesh, Duration::from_millis(1), &redis);
+        (started.plan_of(USER).await.ok()?.id == "free").then_some(started)
+    });
+    let started = started.await;
+    assert_eq!(started.plans_with("library.recommendations").await, ["ai"], "so are the plans");
+    let unknown = started.plan_of("01900000-0000-7000-8000-000000000009").await.unwrap_err();
+    assert!(unknown.is(&UNAVAILABLE), "{unknown:?}");
+
+    for outage in ["stalled", "killed"] {
+        match outage {
+            "killed" => server.kill(),
+            _ => server.stall(),
+        }
+        assert_eq!(old.plan_of(USER).await.unwrap().id, "free", "{outage}: its own last answer");
+        let started = entitlements(&mesh, Duration::from_millis(1), &redis);
+        let unknown = started.plan_of(USER).await.unwrap_err();
+        assert!(unknown.is(&UNAVAILABLE), "{outage}: {unknown:?}");
+        if outage == "stalled" {
+            server.resume();
+            super::back(&redis).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_plan_shows_at_once() {
+    let (server, mesh) = (PrivateRedis::start().await, TestMesh::new());
+    let billing = FakeBilling::new(&CATALOGUE);
+    let _running = billing.start(&mesh).await;
+    let ((redis, _), (of_billing, _)) = (connect(&server).await, connect(&server).await);
+    // So long that only the news can make it show.
+    let gateway = entitlements(&mesh, Duration::from_secs(60), &redis);
+    assert_eq!(gateway.plan_of(USER).await.unwrap().id, "free");
+    billing.subscribe(USER, "ai");
+    let news = PlanNews::over(Some(of_billing));
+    within(Duration::from_secs(5), "the new plan shows", async || {
+        news.changed(USER).await;
+        (gateway.plan_of(USER).await.unwrap().id == "ai").then_some(())
+    })
+    .await;
+}

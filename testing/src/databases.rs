@@ -79,7 +79,7 @@ impl PostgresDatabase {
 
     fn provision(&self, service: &str) -> String {
         let schema = service.trim_end_matches("-svc").replace('-', "_");
-        let password = Uuid::new_v4().to_string();
+        let password = Uuid::now_v7().to_string();
         let statements = PROVISION
             .replace(":'service'", &format!("'{schema}'"))
             .replace(":'password'", &format!("'{password}'"));

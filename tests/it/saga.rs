@@ -145,7 +145,7 @@ async fn a_refused_step_is_undone_too_for_an_earlier_attempt_may_have_had_its_ef
     let world = World::new();
     let database = world.database("auth-svc").await;
     let elsewhere = Elsewhere::default();
-    elsewhere.answer("flight", Answer::LoseAnswer);
+    elsewhere.answer("flight", Answer::LoseReply);
     let _runner = run(&database, trip(&elsewhere, &database));
     begin(&database, "t1").await;
     elsewhere.called("flight", 2).await;

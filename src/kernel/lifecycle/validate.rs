@@ -131,7 +131,7 @@ impl Module {
         refuse_duplicates("job", self.jobs.iter().map(Job::name))?;
         for job in &self.jobs {
             let (name, reserved) = (job.name(), ["kernel.", "saga."]);
-            for prefix in reserved.into_iter().filter(|prefix| name.starts_with(prefix)) {
+            if let Some(prefix) = reserved.into_iter().find(|prefix| name.starts_with(prefix)) {
                 bail!("job {name} has a name of the kernel's: drop `{prefix}`");
             }
             job.validate()?;

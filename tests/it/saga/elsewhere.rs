@@ -16,7 +16,7 @@ pub(crate) enum Answer {
     Refuse,
     Away,
     /// It has its effect, but the caller does not learn of it.
-    LoseAnswer,
+    LoseReply,
     /// It is never answered, and has no effect.
     HangBefore,
     /// It is never answered, and has its effect.
@@ -78,7 +78,7 @@ impl Elsewhere {
             let mut state = self.0.lock().unwrap();
             let answer = state.answers.get(&name).copied().unwrap_or(Answer::Accept);
             let has_effect =
-                matches!(answer, Answer::Accept | Answer::LoseAnswer | Answer::HangAfter);
+                matches!(answer, Answer::Accept | Answer::LoseReply | Answer::HangAfter);
             if has_effect && !state.effects.contains(&key) {
                 state.effects.push(key);
             }
@@ -88,7 +88,7 @@ impl Elsewhere {
         match answer {
             Answer::Accept => Ok(()),
             Answer::Refuse => Err(Error::new(FAILED_PRECONDITION, format!("{name} is full"))),
-            Answer::Away | Answer::LoseAnswer => Err(Error::unavailable(format!("{name} is away"))),
+            Answer::Away | Answer::LoseReply => Err(Error::unavailable(format!("{name} is away"))),
             Answer::HangBefore | Answer::HangAfter => std::future::pending().await,
         }
     }

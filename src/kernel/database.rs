@@ -17,6 +17,7 @@
 mod ambient;
 mod failure;
 mod migrate;
+mod notify;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -59,6 +60,7 @@ struct Inner {
     writers: Option<Arc<Semaphore>>,
     catalog: OnceLock<EventCatalog>,
     outbox_written: Notify,
+    relays: notify::Relays,
     job_enqueued: Notify,
 }
 
@@ -74,6 +76,7 @@ impl Database {
             writers: single_writer.then(|| Arc::new(Semaphore::new(1))),
             catalog: OnceLock::new(),
             outbox_written: Notify::new(),
+            relays: notify::Relays::default(),
             job_enqueued: Notify::new(),
         })))
     }
@@ -175,6 +178,24 @@ impl Database {
     /// Wakes the runner of jobs when one was enqueued.
     pub(crate) fn job_enqueued(&self) -> &Notify {
         &self.0.job_enqueued
+    }
+
+    /// An outbox row was committed: wakes the relay, of this process or else of others.
+    pub(crate) async fn wake_relay(&self) {
+        match self.is_postgres() && self.0.relays.none() {
+            true => notify::send(&self.0.connection).await,
+            false => self.0.outbox_written.notify_one(),
+        }
+    }
+
+    /// States that a relay runs here, for as long as what this gives is kept.
+    pub(crate) fn relay_present(&self) -> notify::Present<'_> {
+        self.0.relays.arrive()
+    }
+
+    /// Listens, on PostgreSQL, for rows that processes without a relay have committed.
+    pub(crate) async fn listen(&self) -> Result<notify::Listener> {
+        notify::Listener::open(&self.0.connection).await
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -133,6 +133,7 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(tried::CreateAttempts),
         Box::new(dead_letter::CreateDeadLetters),
         Box::new(outbox::AddLastError),
+        Box::new(outbox::ReadInOrder),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, Once, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use mainstay::kernel::settings::DatabaseSettings;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -21,9 +21,6 @@ const PROVISION: &str = include_str!("../../deploy/postgres/provision.sql");
 
 /// How the databases of tests are called; the time of their making and the process follow.
 const PREFIX: &str = "mainstay_test_";
-
-/// Databases older than this are of tests that were killed.
-const LONGEST_TEST: Duration = Duration::from_secs(60 * 60);
 
 /// The databases of one test. Dropped, they go away.
 pub struct Databases(Option<PostgresDatabase>);
@@ -111,15 +108,14 @@ fn janitor() -> &'static Sender<(String, String)> {
     })
 }
 
-/// Drops what tests that were killed have left behind.
+/// Drops what processes that have ended left behind: a test process does not wait for the last drops.
 fn sweep_once(admin: &str) {
     static SWEPT: Once = Once::new();
     SWEPT.call_once(|| {
         let mut names = blocking(names(options(admin)));
         names.retain(|name| {
-            let made = name.strip_prefix(PREFIX).and_then(|rest| rest.split('_').next());
-            let made = made.and_then(|made| made.parse::<u64>().ok());
-            made.is_some_and(|made| made + LONGEST_TEST.as_secs() < seconds())
+            let process = name.split('_').nth(3).and_then(|process| process.parse::<u32>().ok());
+            process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
         });
         for name in names {
             let _ = janitor().send((admin.to_owned(), name));

@@ -27,6 +27,8 @@ mod suite_bus;
 mod suite_cache;
 #[path = "../suite/limit.rs"]
 mod suite_limit;
+#[path = "../suite/relay.rs"]
+mod suite_relay;
 mod telemetry;
 mod whoami;
 mod world;

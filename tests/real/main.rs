@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
 mod kafka;
+mod postgres;
 mod redis_away;
 mod redis_streams;
 mod registry;
@@ -16,6 +17,9 @@ mod suite_bus;
 mod suite_cache;
 #[path = "../suite/limit.rs"]
 mod suite_limit;
+#[allow(dead_code, reason = "its stories run in `it`, its bus serves here")]
+#[path = "../suite/relay.rs"]
+mod suite_relay;
 #[allow(dead_code, reason = "the stories of `it` use more of it")]
 #[path = "../it/world.rs"]
 mod world;

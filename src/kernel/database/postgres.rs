@@ -125,7 +125,7 @@ fn schema(service: &str, stated: &str) -> anyhow::Result<String> {
 }
 
 /// The schema that [`options`] has put into the connection's start.
-fn schema_of(options: &PgConnectOptions) -> &str {
+pub(super) fn schema_of(options: &PgConnectOptions) -> &str {
     let all = options.get_options().unwrap_or_default();
     let stated = all.rsplit_once("search_path=").map_or(all, |(_, rest)| rest);
     stated.split(' ').next().unwrap_or_default()

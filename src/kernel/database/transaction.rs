@@ -125,7 +125,7 @@ impl Open {
     pub(crate) async fn commit(self) -> Result<()> {
         self.transaction.commit().await?;
         if self.published.into_inner() {
-            self.database.outbox_written().notify_one();
+            self.database.wake_relay().await;
         }
         if self.enqueued.into_inner() {
             self.database.job_enqueued().notify_one();

@@ -3,8 +3,9 @@
 //! The columns `id`, `aggregatetype`, `aggregateid`, `type` and `payload` are those that Debezium's
 //! outbox event router reads by default, so that change data capture can replace the relay.
 
-mod queue;
+mod claim;
 mod schema;
+mod status;
 
 use chrono::DateTime;
 use prost_types::Timestamp;
@@ -19,11 +20,10 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::telemetry::propagation::traceparent;
 
-pub(crate) use queue::{
-    Failing, backlog, claim, failing, is_waiting, oldest, postpone, release, remove,
-};
+pub(crate) use claim::{Claim, Postponed, Reach, Settled, claim};
 use schema::Outbox;
-pub(crate) use schema::{AddLastError, CreateOutbox};
+pub(crate) use schema::{AddLastError, CreateOutbox, ReadInOrder};
+pub(crate) use status::{Failing, backlog, failing, oldest};
 
 /// Writes an event into the outbox of the open transaction.
 pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
@@ -115,7 +115,9 @@ pub(crate) async fn append_record(open: &Open, record: &Envelope) -> Result<()> 
 /// A row that a relay has claimed.
 pub(crate) struct Row {
     pub(crate) position: i64,
-    pub(crate) attempts: i32,
+    pub(crate) attempts: u32,
+    /// Whether it is the oldest of its aggregate that waits.
+    pub(crate) is_first: bool,
     pub(crate) envelope: Envelope,
 }
 
@@ -123,6 +125,12 @@ impl Row {
     /// The aggregate, whose events keep their order.
     pub(crate) fn aggregate(&self) -> (&str, &str) {
         (&self.envelope.topic, &self.envelope.subject)
+    }
+
+    fn read_claimed(row: &QueryResult) -> Result<Self, DbErr> {
+        let mut read = Self::read(row)?;
+        read.is_first = row.try_get::<i64>("", "head")? == read.position;
+        Ok(read)
     }
 
     fn read(row: &QueryResult) -> Result<Self, DbErr> {
@@ -142,7 +150,8 @@ impl Row {
         };
         Ok(Self {
             position: row.try_get("", "position")?,
-            attempts: row.try_get("", "attempts")?,
+            attempts: row.try_get::<i32>("", "attempts")?.unsigned_abs(),
+            is_first: false,
             envelope,
         })
     }

@@ -137,9 +137,14 @@ pub struct EventSettings {
     pub kind: EventKind,
     /// File of the broker `embedded`; the same for every process. Default: `.mainstay/broker.db`.
     pub path: PathBuf,
-    /// How often the outbox and the broker are looked at when nothing wakes them. Default: 50 ms.
+    /// How often the broker `embedded` is looked at for what other processes have published.
+    /// Default: 50 ms.
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
+    /// How often the outbox is looked at when nothing wakes the relay. A commit in this process
+    /// does, and on PostgreSQL one in another. Default: 1 s.
+    #[serde(with = "humantime_serde")]
+    pub outbox_interval: Duration,
     /// How long events are kept whose contract states nothing, and at least half as long as
     /// consumers remember what they handled. Default: 7 days.
     #[serde(with = "humantime_serde")]
@@ -168,6 +173,7 @@ impl Default for EventSettings {
             kind: EventKind::Embedded,
             path: PathBuf::from(".mainstay/broker.db"),
             poll_interval: Duration::from_millis(50),
+            outbox_interval: Duration::from_secs(1),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
             max_attempts: 8,

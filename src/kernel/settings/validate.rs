@@ -81,6 +81,7 @@ impl KernelSettings {
             ("database.lock_timeout", self.database.lock_timeout),
             ("database.idle_in_transaction_timeout", self.database.idle_in_transaction_timeout),
             ("events.poll_interval", self.events.poll_interval),
+            ("events.outbox_interval", self.events.outbox_interval),
             ("events.retention", self.events.retention),
             ("events.dead_letter_retention", self.events.dead_letter_retention),
             ("jobs.poll_interval", self.jobs.poll_interval),

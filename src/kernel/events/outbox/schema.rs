@@ -1,8 +1,7 @@
 //! The outbox table. Times are Unix microseconds.
 
-use sea_orm::DbErr;
-use sea_orm::DeriveIden;
 use sea_orm::sea_query::{ColumnDef, Index, Table};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, DeriveIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
 /// The table and its columns.
@@ -95,5 +94,30 @@ impl MigrationTrait for AddLastError {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let column = ColumnDef::new(Outbox::LastError).text().not_null().default("").take();
         manager.alter_table(Table::alter().table(Outbox::Table).add_column(column).take()).await
+    }
+}
+
+/// The relay reads rows in the order of the table alone: the index by aggregate only costs writers.
+/// On PostgreSQL rows come and go all the time, so what is gone is cleared away early, whatever the
+/// table's size.
+pub(crate) struct ReadInOrder;
+
+impl MigrationName for ReadInOrder {
+    fn name(&self) -> &str {
+        "kernel_0006_read_outbox_in_order"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for ReadInOrder {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let index = Index::drop().name("outbox_aggregate").table(Outbox::Table).to_owned();
+        manager.drop_index(index).await?;
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let vacuum = "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, \
+                          autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0)";
+            manager.get_connection().execute_unprepared(vacuum).await?;
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,90 @@
+//! Telling other processes of the same service that the outbox has news, on PostgreSQL.
+//!
+//! The notification is sent after the commit, in a transaction of its own: within the writer's it
+//! would make all commits of the server wait for each other. One that is lost, because the process
+//! died in between, costs the time until the relay looks by itself.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sea_orm::sqlx::{
+    self,
+    postgres::{PgListener, PgPoolOptions},
+};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
+
+use super::postgres::schema_of;
+use crate::kernel::error::Result;
+
+/// What a relay listens for. The rest of the name is the schema.
+const CHANNEL: &str = "mainstay_outbox_";
+
+/// How many relays this process runs on a database: with one, nobody else needs to be woken.
+#[derive(Default)]
+pub(super) struct Relays(AtomicUsize);
+
+/// A relay that runs.
+pub(crate) struct Present<'a>(&'a Relays);
+
+impl Relays {
+    pub(super) fn arrive(&self) -> Present<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Present(self)
+    }
+
+    pub(super) fn none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Notifications of other processes.
+pub(crate) struct Listener(PgListener);
+
+impl Listener {
+    /// Listens on a connection beside the pool, with the pool's settings.
+    pub(super) async fn open(pool: &DatabaseConnection) -> Result<Self> {
+        let options = (*pool.get_postgres_connection_pool().connect_options()).clone();
+        let channel = channel(schema_of(&options));
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&own).await.map_err(away)?;
+        listener.listen(&channel).await.map_err(away)?;
+        Ok(Self(listener))
+    }
+
+    /// Waits for the next one; fails when the connection is lost.
+    pub(crate) async fn next(&mut self) -> Result<()> {
+        match self.0.try_recv().await.map_err(away)? {
+            Some(_) => Ok(()),
+            None => Err(away(sqlx::Error::WorkerCrashed)),
+        }
+    }
+}
+
+/// Wakes the relays of other processes.
+pub(super) async fn send(pool: &DatabaseConnection) {
+    let pool = pool.get_postgres_connection_pool();
+    let sent = sqlx::query("SELECT pg_notify($1, '')")
+        .bind(channel(schema_of(&pool.connect_options())))
+        .execute(pool)
+        .await;
+    if let Err(error) = sent {
+        tracing::debug!(%error, "cannot wake the relays of other processes");
+    }
+}
+
+fn channel(schema: &str) -> String {
+    format!("{CHANNEL}{schema}")
+}
+
+fn away(error: sqlx::Error) -> crate::kernel::error::Error {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into())).into()
+}

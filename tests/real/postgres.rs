@@ -41,7 +41,7 @@ async fn a_database_that_cannot_be_used_says_how_to_mend_it() {
     let world = World::new();
     let sound = world.database_settings("identity-svc").url.expose().clone();
     let password = sound.split(['@', ':']).nth(2).unwrap().to_owned();
-    let (before, database) = sound.rsplit_once('/').unwrap();
+    let (before, _) = sound.rsplit_once('/').unwrap();
     let (_, address) = before.rsplit_once('@').unwrap();
     for (url, schema, words) in [
         (sound.replace(address, "127.0.0.1:1"), "", "check that it runs, and host and port"),
@@ -49,7 +49,7 @@ async fn a_database_that_cannot_be_used_says_how_to_mend_it() {
         (format!("{before}/no_such_database"), "", "create the database and run"),
         (sound.clone(), "nothing", "it has no schema nothing: run deploy/postgres/provision.sql"),
         (sound.clone(), "pg_catalog", "may not create tables in the schema pg_catalog"),
-        (sound.replace(database, &format!("{database}?sslmode=require")), "", "correct sslmode"),
+        (format!("{sound}?sslmode=require"), "", "correct sslmode"),
     ] {
         let url = url.into();
         let settings = DatabaseSettings { url, schema: schema.into(), ..Default::default() };

@@ -65,11 +65,14 @@ pub(crate) fn location(url: &str) -> String {
     if url.starts_with("sqlite:") {
         return url.split('?').next().unwrap_or(url).to_owned();
     }
-    let Ok(parsed) = url::Url::parse(url) else {
+    // Without a host, what looks like a scheme may be a user, and the path a password.
+    let parsed = url::Url::parse(url).ok();
+    let Some((parsed, host)) =
+        parsed.as_ref().and_then(|parsed| Some((parsed, parsed.host_str()?)))
+    else {
         return "of the setting database.url, which is no URL,".to_owned();
     };
     let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = parsed.host_str().unwrap_or_default();
     format!("{}://{host}{port}{}", parsed.scheme(), parsed.path())
 }
 

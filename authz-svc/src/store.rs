@@ -78,6 +78,8 @@ impl Store for DatabaseStore {
         declared: &[DeclaredPermission],
     ) -> Result<()> {
         let transaction = self.database.begin().await?;
+        // Of two replicas that declare at the same time the second replaces what the first did.
+        change::lock(&transaction).await?;
         catalogue::replace(transaction.connection(), service, declared).await?;
         transaction.commit().await
     }

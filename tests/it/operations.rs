@@ -11,6 +11,7 @@ use mainstay::kernel::error::{Error, FAILED_PRECONDITION, INVALID_ARGUMENT, PERM
 use mainstay::kernel::events::{Consumer, Received};
 use mainstay::kernel::lifecycle::{self, Module, Platform, Running};
 use mainstay::kernel::proto::events::CallAudited;
+use mainstay::kernel::settings::EventKind;
 use mainstay_testing::{NoSettings, TestMesh};
 use proto::{DeadLetter, DeadLetterFilter, DeadLetterState};
 
@@ -322,6 +323,7 @@ async fn the_outbox_tells_what_waits_while_the_broker_is_away() {
     let mesh = TestMesh::new();
     let mut settings = mesh.settings(audit::SERVICE, NoSettings {});
     // A folder where the broker's file should be.
+    settings.kernel.events.kind = EventKind::Embedded;
     settings.kernel.events.path = mesh.path().to_owned();
     let _running = lifecycle::start(audit::SERVICE, settings, async |_: Platform<NoSettings>| {
         Ok(sound_module(SlowTrail::new()))

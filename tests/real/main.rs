@@ -6,6 +6,7 @@
 
 mod kafka;
 mod postgres;
+mod postgres_outage;
 mod redis_away;
 mod redis_streams;
 mod registry;

@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use uuid::Uuid;
 
@@ -45,30 +45,23 @@ pub(super) async fn role_remove(
     Ok(())
 }
 
-/// Takes over a plan unless a later one is known.
+/// Takes over a plan unless a later one is known. Of two that come at the same time the second sees
+/// what the first has stored: the row, which is there from the first plan on, is locked.
 pub(super) async fn plan_change(
     db: &impl ConnectionTrait,
     id: UserId,
     next: &Plan,
 ) -> Result<(), AuthError> {
-    let known = plan(db, id).await?.unwrap_or_else(Plan::free);
-    if !next.supersedes(&known) {
-        return Ok(());
-    }
-    use account_plan::Column;
-    let row = account_plan::Model {
-        account_id: id.into(),
-        plan: next.name.clone(),
-        subscription_id: next.subscription_id.clone(),
-        version: next.version,
-    };
-    let replace = OnConflict::column(Column::AccountId)
-        .update_columns([Column::Plan, Column::SubscriptionId, Column::Version])
-        .to_owned();
-    account_plan::Entity::insert(row.into_active_model())
-        .on_conflict(replace)
+    use account_plan::{Column, Entity};
+    Entity::insert(plan_row(id, &Plan::free()).into_active_model())
+        .on_conflict(OnConflict::column(Column::AccountId).do_nothing().to_owned())
         .exec_without_returning(db)
         .await?;
+    let known = Entity::find_by_id(id).lock_exclusive().one(db).await?.map(plan_of);
+    if known.is_none_or(|known| next.supersedes(&known)) {
+        let row = plan_row(id, next).into_active_model().reset_all();
+        Entity::update(row).exec(db).await?;
+    }
     Ok(())
 }
 
@@ -83,10 +76,18 @@ pub(super) async fn forget(db: &impl ConnectionTrait, id: UserId) -> Result<(), 
 }
 
 async fn plan(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Plan>, AuthError> {
-    let row = account_plan::Entity::find_by_id(id).one(db).await?;
-    Ok(row.map(|row| Plan {
-        name: row.plan,
-        subscription_id: row.subscription_id,
-        version: row.version,
-    }))
+    Ok(account_plan::Entity::find_by_id(id).one(db).await?.map(plan_of))
+}
+
+fn plan_of(row: account_plan::Model) -> Plan {
+    Plan { name: row.plan, subscription_id: row.subscription_id, version: row.version }
+}
+
+fn plan_row(id: UserId, plan: &Plan) -> account_plan::Model {
+    account_plan::Model {
+        account_id: id.into(),
+        plan: plan.name.clone(),
+        subscription_id: plan.subscription_id.clone(),
+        version: plan.version,
+    }
 }

@@ -20,20 +20,25 @@ pub(super) struct DatabaseChange {
 impl DatabaseChange {
     /// Begins and waits until no other change runs.
     pub(super) async fn begin(database: &Database) -> Result<Self> {
-        let change = Self { transaction: database.begin().await? };
-        change.revision_add(0).await?;
-        Ok(change)
+        let transaction = database.begin().await?;
+        lock(&transaction).await?;
+        Ok(Self { transaction })
     }
+}
 
-    /// Writing the row locks it, even when it stays as it is.
-    async fn revision_add(&self, step: i64) -> Result<()> {
-        revision::Entity::update_many()
-            .col_expr(revision::Column::Value, Expr::col(revision::Column::Value).add(step))
-            .filter(revision::Column::Id.eq(revision::ROW))
-            .exec(self.transaction.connection())
-            .await?;
-        Ok(())
-    }
+/// Waits until no other change runs, and lets none begin before the transaction ends.
+pub(super) async fn lock(transaction: &Transaction) -> Result<()> {
+    revision_add(transaction, 0).await
+}
+
+/// Writing the row locks it, even when it stays as it is.
+async fn revision_add(transaction: &Transaction, step: i64) -> Result<()> {
+    revision::Entity::update_many()
+        .col_expr(revision::Column::Value, Expr::col(revision::Column::Value).add(step))
+        .filter(revision::Column::Id.eq(revision::ROW))
+        .exec(transaction.connection())
+        .await?;
+    Ok(())
 }
 
 #[async_trait]
@@ -93,7 +98,7 @@ impl Change for DatabaseChange {
 
     async fn commit(self: Box<Self>, events: Vec<AuthzEvent>) -> Result<()> {
         if !events.is_empty() {
-            self.revision_add(1).await?;
+            revision_add(&self.transaction, 1).await?;
         }
         for event in &events {
             published::store(&self.transaction, event).await?;

@@ -14,7 +14,7 @@ use crate::suite_relay::MemoryBus;
 use crate::world::{World, eventually, outbox, publish, updated};
 
 /// How many rows wait in the story of the large backlog.
-const BACKLOG: usize = 100_000;
+const BACKLOG: usize = 20_000;
 
 #[tokio::test]
 async fn no_service_reads_the_tables_of_another() {

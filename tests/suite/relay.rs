@@ -94,7 +94,7 @@ impl EventBus for MemoryBus {
             Mood::Willing => false,
             Mood::Moody => {
                 tokio::time::sleep(Duration::from_millis(number % 4)).await;
-                number % 7 == 0
+                number.is_multiple_of(7)
             }
             Mood::Picky => users.contains("stuck"),
         };

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::home::Home;
 use crate::infra::{self, Endpoints, INFRA_VARIABLE};
-use crate::{compile, tidy, workspace};
+use crate::{compile, proto, tidy, workspace};
 
 /// Every test of the workspace but those in documentation, and the targets that only run when they
 /// are named, which a pattern does.
@@ -107,6 +107,7 @@ fn steps() -> Vec<Step> {
     vec![
         step("fmt", |_| cargo(&["fmt", "--all", "--", "--check"])),
         step("tidy", |_| tidy::run().map(|_| Outcome::Passed)),
+        step("contracts", |_| proto::check().map(|()| Outcome::Passed)),
         // Before the long steps: a server that cannot be had fails the run, and should do so early.
         step("infra", |run| {
             run.servers = infra::ensure(&run.home, None)?;

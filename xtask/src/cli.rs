@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    checks, down, infra, launch, logs, mesh, reset, restart, status, supervisor, terminal, tidy,
-    up, workspace,
+    checks, down, infra, launch, logs, mesh, proto, reset, restart, status, supervisor, terminal,
+    tidy, up, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -58,10 +58,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, clippy, build, doc, deny, tests, tests on real servers.
+    /// What CI runs: fmt, tidy, contracts, clippy, build, doc, deny, tests, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,
+    /// Compare the contracts with released ones, or keep those of a release.
+    Proto(proto::ProtoArgs),
     /// Own the services of a detached `up`.
     #[command(hide = true)]
     Supervise(supervisor::SuperviseArgs),
@@ -136,6 +138,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test { real: true, args } => checks::test_real(&home()?, &args),
         Command::Ci => checks::ci(&home()?),
         Command::Tidy => tidy::run(),
+        Command::Proto(args) => proto::run(&args),
         Command::Supervise(args) => supervisor::run_detached(&home()?, args),
         Command::Launch(args) => launch::run(&args),
         Command::LaunchServer(args) => infra::launch(&args),

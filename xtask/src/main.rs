@@ -23,6 +23,7 @@ mod mesh;
 mod ports;
 mod probe;
 mod process;
+mod proto;
 mod psql;
 mod real;
 mod reset;

@@ -23,7 +23,7 @@ pub(crate) fn test(args: &[String]) -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// As [`test`], on real servers, which go on running afterwards.
+/// As [`test()`], on real servers, which go on running afterwards.
 pub(crate) fn test_real(home: &Home, args: &[String]) -> anyhow::Result<ExitCode> {
     infra::ensure(home, None)?;
     eprintln!("the servers go on running; cargo xtask infra down stops them");

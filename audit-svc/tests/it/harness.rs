@@ -6,7 +6,7 @@ use mainstay::contract::audit::proto::{
 };
 use mainstay::contract::audit::{AuditClient as _, GrpcAuditClient, SERVICE};
 use mainstay::contract::identity::UserId;
-use mainstay::kernel::events::Envelope;
+use mainstay::kernel::events::{Envelope, TopicSpec};
 use mainstay::kernel::lifecycle::Running;
 use mainstay::kernel::settings::{ChannelSettings, Transport};
 use mainstay::kernel::{ErrorCode, Result};
@@ -60,9 +60,11 @@ impl Audit {
         as_user(&self.auditor, future).await
     }
 
-    /// Lets something happen as its envelope says.
+    /// Lets something happen as its envelope says, on a topic that only its publisher makes.
     pub async fn happen(&self, events: Vec<Envelope>) {
-        self.mesh.bus().publish(events).await.unwrap();
+        let bus = self.mesh.bus();
+        bus.prepare(&[TopicSpec::new(EXTRA_TOPIC)]).await.unwrap();
+        bus.publish(events).await.unwrap();
     }
 
     /// The records of a query, newest first.

@@ -27,13 +27,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only what this actor did: user:<id>, service:<name> or platform
+    /// Only what this actor did: `user:<id>`, `service:<name>` or platform
     #[arg(long)]
     actor: Option<String>,
     /// Only this action, such as operations.v1.OperationsService/DiscardDeadLetters
     #[arg(long)]
     action: Option<String>,
-    /// Only what was done to this resource, such as users/<id>
+    /// Only what was done to this resource, such as `users/<id>`
     #[arg(long)]
     resource: Option<String>,
     /// Since then: how long ago, or a time

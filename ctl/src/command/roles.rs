@@ -36,7 +36,7 @@ pub(crate) enum Command {
     },
     /// List who has which role, newest first
     Bindings {
-        /// Only of this subject: user:<id> or service:<name>
+        /// Only of this subject: `user:<id>` or `service:<name>`
         #[arg(long)]
         subject: Option<String>,
         /// Only of this role, by id or name
@@ -47,9 +47,9 @@ pub(crate) enum Command {
     Grant {
         /// Id or name of the role
         role: String,
-        /// Who gets it: user:<id> or service:<name>
+        /// Who gets it: `user:<id>` or `service:<name>`
         subject: String,
-        /// The one resource it shall hold on, <kind>/<id>; everywhere when not stated
+        /// The one resource it shall hold on, `<kind>/<id>`; everywhere when not stated
         #[arg(long)]
         resource: Option<String>,
     },

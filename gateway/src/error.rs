@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mainstay::kernel::error::{Error, ErrorCode, UNAVAILABLE};
+use mainstay::kernel::error::{Error, ErrorCode, PAYLOAD_TOO_LARGE, UNAVAILABLE};
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 
@@ -140,6 +141,11 @@ fn headers(error: &Error) -> HeaderMap {
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     } else if error.code().http == UNAVAILABLE.http {
         headers.insert(RETRY_AFTER, HeaderValue::from(1));
+    }
+    // The body was not read to its end: the connection cannot carry another request, and a client
+    // that is not told would lose its next one (RFC 9110, sections 15.5.9 and 15.5.14).
+    if [REQUEST_TIMEOUT.http, PAYLOAD_TOO_LARGE.http].contains(&error.code().http) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if error.code().http == StatusCode::UNAUTHORIZED.as_u16() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -104,6 +104,9 @@ async fn every_rejection_has_one_shape_and_names_what_is_wrong() {
         if status == 405 {
             assert_eq!(reply.headers["allow"], "OPTIONS, POST", "{what}");
         }
+        if status == 413 {
+            assert_eq!(reply.headers["connection"], "close", "{what}");
+        }
     }
 }
 

@@ -214,6 +214,7 @@ async fn reading_begins_at_a_time(open: &impl Fn() -> Arc<dyn EventBus>) {
     let page = bus.read("time", ReadFrom::Time(begin), 10).await.unwrap();
     assert_eq!(texts(&page.records), ["3"]);
     assert!(page.records[0].published >= begin);
+    tokio::time::sleep(Duration::from_millis(20)).await;
     let page = bus.read("time", ReadFrom::Time(SystemTime::now()), 10).await.unwrap();
     assert!(page.records.is_empty());
     bus.publish(vec![record("time", 4)]).await.unwrap();

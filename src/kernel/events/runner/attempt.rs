@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::kernel::database::{Ambient, Completion, Database, Gate};
@@ -51,12 +51,17 @@ impl Attempts {
         &self.consumer
     }
 
-    /// Makes an attempt. One that makes it `alone` waits until no other handler of the consumer
-    /// runs: if it ends the process, there is no doubt which event it was.
-    pub(super) async fn make(&self, envelope: &Envelope, alone: bool) -> Result<()> {
-        let Some(handler) = self.consumer.handler(envelope) else { return Ok(()) };
+    /// Waits for a turn, which lasts as long as what is returned. One that is `alone` begins when no
+    /// other handler of the consumer runs: if it ends the process, there is no doubt which event it
+    /// was.
+    pub(super) async fn turn(&self, alone: bool) -> Result<SemaphorePermit<'_>> {
         let slots = if alone { CONCURRENCY } else { 1 };
-        let _slots = self.slots.acquire_many(slots).await.map_err(Error::internal)?;
+        self.slots.acquire_many(slots).await.map_err(Error::internal)
+    }
+
+    /// Makes an attempt, in its turn.
+    pub(super) async fn make(&self, envelope: &Envelope) -> Result<()> {
+        let Some(handler) = self.consumer.handler(envelope) else { return Ok(()) };
         let span = tracing::info_span!(
             "handle event",
             otel.kind = "consumer",

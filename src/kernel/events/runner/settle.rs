@@ -127,10 +127,12 @@ impl Settler {
             let reason = "an earlier event of the aggregate is a dead letter";
             return Err(Error::new(AGGREGATE_PARKED, reason));
         }
+        let _turn = self.attempts.turn(suspect).await?;
         if suspect {
+            // Not before its turn: what only waits when the process ends has not ended it.
             self.ledger.begin(envelope, tried.get_or_insert_default()).await?;
         }
-        self.attempts.make(envelope, suspect).await
+        self.attempts.make(envelope).await
     }
 
     /// An event that has used up its attempts before this process began: it ends processes.

@@ -39,6 +39,8 @@ pub struct Step {
     pub(super) give_up_after: Option<Duration>,
     pub(super) delay: Duration,
     pub(super) is_irreversible: bool,
+    /// Done by the transaction that began the saga.
+    pub(super) is_begun: bool,
 }
 
 /// What undoes a step.
@@ -97,7 +99,19 @@ impl Saga {
     /// Refuses a saga that cannot be run.
     pub(crate) fn validate(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.steps.is_empty(), "saga {} has no step: add one", self.name);
+        let begun = self.steps.iter().take_while(|step| step.is_begun).count();
+        anyhow::ensure!(
+            begun < self.steps.len(),
+            "saga {} has nothing left to do once it has begun: add a step",
+            self.name
+        );
         for (index, step) in self.steps.iter().enumerate() {
+            anyhow::ensure!(
+                !step.is_begun || index < begun,
+                "saga {} has the begun step {} behind others: put it first",
+                self.name,
+                step.name
+            );
             anyhow::ensure!(
                 self.steps[..index].iter().all(|earlier| earlier.name != step.name),
                 "saga {} has two steps named {}: give one of them another name",
@@ -127,6 +141,7 @@ impl Step {
             give_up_after: None,
             delay: Duration::ZERO,
             is_irreversible: false,
+            is_begun: false,
         }
     }
 
@@ -141,10 +156,11 @@ impl Step {
         Self { is_local: true, ..Self::new(name, action) }
     }
 
-    /// What was done by the transaction that begins the saga: a step with nothing left to do, there
-    /// for its compensation.
+    /// What was done by the transaction that begins the saga, there for its compensation. Only the
+    /// first steps can be.
     pub fn begun(name: &'static str) -> Self {
-        Self::local(name, |_, data: Value| std::future::ready(Ok(data)))
+        let nothing = |_, data: Value| std::future::ready(Ok(data));
+        Self { is_begun: true, ..Self::local(name, nothing) }
     }
 
     /// Undoes the step, by calling other services. It may run although the step had no effect.
@@ -215,5 +231,29 @@ where
 impl std::fmt::Debug for Saga {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Saga").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &'static str) -> Step {
+        Step::new(name, |_, data: Value| std::future::ready(Ok(data)))
+    }
+
+    #[test]
+    fn a_saga_that_cannot_be_run_is_refused_with_the_step() {
+        let saga = || Saga::new("trip");
+        assert!(saga().step(Step::begun("book")).step(step("fly")).validate().is_ok());
+        for (saga, refusal) in [
+            (saga(), "has no step"),
+            (saga().step(Step::begun("book")), "nothing left to do"),
+            (saga().step(step("fly")).step(Step::begun("book")), "begun step book"),
+            (saga().step(step("fly")).step(step("fly")), "two steps named fly"),
+        ] {
+            let error = saga.validate().expect_err("it cannot be run").to_string();
+            assert!(error.contains(refusal), "{error}");
+        }
     }
 }

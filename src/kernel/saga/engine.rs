@@ -72,7 +72,8 @@ impl Engine {
 
     fn index_of(&self, row: &Row) -> Result<usize> {
         if row.step == FIRST {
-            return Ok(0);
+            let first = self.saga.steps().iter().position(|step| !step.is_begun);
+            return Ok(first.unwrap_or_default());
         }
         let found = self.saga.steps().iter().position(|step| step.name == row.step);
         found.ok_or_else(|| {

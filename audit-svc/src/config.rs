@@ -1,9 +1,23 @@
 //! The service's settings: the table `[audit]`, or `MAINSTAY_AUDIT__…` in the environment.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mainstay::contract::auth::{DEFAULT_AUDIENCE, DEFAULT_ISSUER};
-use mainstay::kernel::settings::ServiceSettings;
+use mainstay::kernel::settings::{Secret, ServiceSettings};
 use mainstay::kernel::token::TokenSettings;
 use serde::{Deserialize, Serialize};
+
+use crate::app::VerifyRules;
+
+/// How long a call of Verify walks what is behind the checkpoint: with `verify_budget` below the
+/// deadline of the call.
+const TAIL_BUDGET: Duration = Duration::from_secs(4);
+
+/// The longest `verify_budget` that leaves a call time for the rest.
+const MAX_VERIFY_BUDGET: Duration = Duration::from_secs(5);
 
 /// Settings of audit.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,6 +38,19 @@ pub struct Config {
     /// The claim `aud` of access tokens that operators forward here; as `auth.audience`. Default:
     /// `mainstay`.
     pub token_audience: String,
+    /// How long a call of Verify walks the chain from its beginning; of a longer chain it tells what
+    /// the verification in the background found, and what is newer. Default: 4 s.
+    #[serde(with = "humantime_serde")]
+    pub verify_budget: Duration,
+    /// Seals how far the chain was verified (HMAC-SHA256); 32 random bytes in base64, the same in
+    /// every replica. Empty seals against accidents only. Changed, every call of Verify reports the
+    /// checkpoint as broken until its row is removed. Default: empty.
+    pub checkpoint_key: Secret<String>,
+    /// When the checkpoint moves on, by a cron pattern in UTC. Default: every minute.
+    pub checkpoint_schedule: String,
+    /// When the chain is verified from its beginning in the background, by a cron pattern in UTC.
+    /// Default: every hour at 29 minutes.
+    pub verify_schedule: String,
 }
 
 impl Default for Config {
@@ -34,6 +61,10 @@ impl Default for Config {
             verify_batch_size: 500,
             token_issuer: DEFAULT_ISSUER.to_owned(),
             token_audience: DEFAULT_AUDIENCE.to_owned(),
+            verify_budget: Duration::from_secs(4),
+            checkpoint_key: Secret::default(),
+            checkpoint_schedule: "* * * * *".to_owned(),
+            verify_schedule: "29 * * * *".to_owned(),
         }
     }
 }
@@ -47,6 +78,10 @@ impl ServiceSettings for Config {
             "audit.verify_batch_size is 0, so nothing could be verified: set it to 1 or more"
         );
         anyhow::ensure!(
+            self.verify_budget <= MAX_VERIFY_BUDGET,
+            "audit.verify_budget must be {MAX_VERIFY_BUDGET:?} at most, for a call has 10 s"
+        );
+        anyhow::ensure!(
             self.extra_topics.iter().all(|topic| !topic.trim().is_empty()),
             "audit.extra_topics has an empty name: remove it"
         );
@@ -58,7 +93,30 @@ impl ServiceSettings for Config {
             !self.token_audience.is_empty(),
             "audit.token_audience is empty; set auth's audience"
         );
-        Ok(())
+        self.sealing_key().map(drop)
+    }
+}
+
+impl Config {
+    /// The key that seals checkpoints.
+    pub fn sealing_key(&self) -> anyhow::Result<Vec<u8>> {
+        let key = STANDARD
+            .decode(self.checkpoint_key.expose().trim())
+            .context("audit.checkpoint_key is no base64: write 32 random bytes")?;
+        anyhow::ensure!(
+            key.is_empty() || key.len() >= 32,
+            "audit.checkpoint_key is shorter than 32 bytes: write 32 random ones in base64"
+        );
+        Ok(key)
+    }
+
+    /// How verification goes about it.
+    pub fn verify_rules(&self) -> VerifyRules {
+        VerifyRules {
+            verify_batch_size: self.verify_batch_size,
+            verify_budget: self.verify_budget,
+            tail_budget: TAIL_BUDGET,
+        }
     }
 }
 
@@ -66,5 +124,37 @@ impl Config {
     /// Which access tokens are taken.
     pub fn tokens(&self) -> TokenSettings {
         TokenSettings { issuer: self.token_issuer.clone(), audience: self.token_audience.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().expect_err("these settings are unsound").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        Config::default().validate().expect("sound");
+        assert!(Config::default().sealing_key().expect("no key is one").is_empty());
+    }
+
+    #[test]
+    fn settings_of_verification_that_cannot_work_are_refused_with_their_name() {
+        let seconds = Duration::from_secs;
+        for (setting, refusal) in [
+            ("audit.verify_budget", refusal(|config| config.verify_budget = seconds(6))),
+            ("audit.checkpoint_key", refusal(|config| config.checkpoint_key = "?".into())),
+            (
+                "audit.checkpoint_key",
+                refusal(|config| config.checkpoint_key = STANDARD.encode([1; 31]).into()),
+            ),
+        ] {
+            assert!(refusal.contains(setting), "{setting}: {refusal}");
+        }
     }
 }

@@ -45,6 +45,11 @@ impl Hash {
         Ok(Self(bytes))
     }
 
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn of(sequence: i64, previous: Self, record: &Record) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(DOMAIN);

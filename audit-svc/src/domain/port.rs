@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use mainstay::kernel::Result;
 
 use super::chain::{Entry, Head};
+use super::mark::{Mark, MarkKind};
 use super::record::{Record, RecordFilter};
+use super::verify::Finding;
 
 /// What stands in one place of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,4 +50,17 @@ pub trait Trail: Send + Sync {
 
     /// The first entry that stands behind the head of the same moment.
     async fn chain_beyond_head(&self) -> Result<Option<Stored>>;
+
+    /// A mark as it is, sealed by whomever.
+    async fn mark_read(&self, kind: MarkKind) -> Result<Option<Mark>>;
+
+    /// Moves a mark, or makes it.
+    async fn mark_write(&self, kind: MarkKind, mark: &Mark) -> Result<()>;
+
+    /// What the last complete verification found.
+    async fn finding_read(&self) -> Result<Option<Finding>>;
+
+    /// Ends a verification from the beginning: notes when and where it ended and what it found, and
+    /// removes the mark of the pass.
+    async fn pass_end(&self, verified: &Mark, finding: Option<&Finding>) -> Result<()>;
 }

@@ -1,4 +1,7 @@
-//! Verification: walks the chain from its beginning and stops at the first thing that is wrong.
+//! Verification: walks the chain, from its beginning or from a mark, and stops at the first thing that
+//! is wrong.
+
+use chrono::{DateTime, Utc};
 
 use super::chain::{Entry, Head};
 use super::port::Stored;
@@ -21,6 +24,33 @@ pub struct Report {
     pub verified_records: i64,
     /// The first fault; `None` when the chain is intact.
     pub fault: Option<Fault>,
+    /// The place up to which this rests on the verification in the background; zero when the whole
+    /// chain was walked.
+    pub checkpoint: i64,
+    /// When the last verification in the background ended, where the report rests on it.
+    pub background_verify_time: Option<DateTime<Utc>>,
+}
+
+impl Report {
+    /// A chain that was walked to its end.
+    pub fn intact(verified_records: i64) -> Self {
+        Self { verified_records, fault: None, checkpoint: 0, background_verify_time: None }
+    }
+
+    /// A chain that is broken.
+    pub fn broken(verification: &Verification, fault: Fault) -> Self {
+        let verified_records = verification.position().min(fault.sequence - 1).max(0);
+        Self { fault: Some(fault), ..Self::intact(verified_records) }
+    }
+}
+
+/// What a complete verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The first fault.
+    pub fault: Fault,
+    /// How many records were found good before it.
+    pub verified_records: i64,
 }
 
 /// A verification under way. It needs no more memory than one entry.
@@ -33,6 +63,39 @@ impl Verification {
     /// Begins before the first entry.
     pub fn begin() -> Self {
         Self { last: Head::genesis() }
+    }
+
+    /// Goes on behind an entry that was found good before.
+    pub fn resume(last: Head) -> Self {
+        Self { last }
+    }
+
+    /// The last entry that was found good.
+    pub fn last(&self) -> Head {
+        self.last.clone()
+    }
+
+    /// The fault of a mark that nobody with the key has sealed.
+    pub fn unsealed(last: &Head) -> Fault {
+        let reason = "is where the checkpoint points to, whose seal is broken: it was moved, or the \
+                      key was changed";
+        fault(&last.record_id, last.sequence, reason)
+    }
+
+    /// Checks that a mark still points to the entry that it was set behind.
+    pub fn at_mark(mark: &Head, stored: Option<&Stored>) -> Result<(), Fault> {
+        let broken = |reason: &str| Err(fault(&mark.record_id, mark.sequence, reason));
+        match stored {
+            Some(Stored::Entry(entry)) if !entry.hash_holds() => {
+                broken("does not have the content that its hash was taken over")
+            }
+            Some(Stored::Entry(entry)) if entry.as_head() != *mark => broken(
+                "is not the record that was sealed in its place: the chain was computed anew",
+            ),
+            Some(Stored::Entry(_)) => Ok(()),
+            Some(Stored::Unreadable { .. }) => broken("cannot be read: a field was replaced"),
+            None => broken("is missing, and with it perhaps others"),
+        }
     }
 
     /// Place of the last entry that was found good.

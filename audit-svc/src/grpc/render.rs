@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use mainstay::contract::audit::proto::{
     AuditEvent, ListActivityResponse, ListEventsResponse, VerifyResponse,
 };
@@ -37,6 +38,8 @@ pub fn report(report: Report) -> Response<VerifyResponse> {
     let mut response = VerifyResponse {
         intact: report.fault.is_none(),
         verified_records: report.verified_records,
+        checkpoint_sequence: report.checkpoint,
+        background_verify_time: report.background_verify_time.map(timestamp),
         ..VerifyResponse::default()
     };
     if let Some(fault) = report.fault {
@@ -58,10 +61,7 @@ fn message(entry: Entry) -> AuditEvent {
     AuditEvent {
         id: record.id,
         sequence,
-        time: Some(Timestamp {
-            seconds: record.time.timestamp(),
-            nanos: record.time.timestamp_subsec_nanos().cast_signed(),
-        }),
+        time: Some(timestamp(record.time)),
         actor: record.actor,
         action: record.action,
         resource: record.resource,
@@ -73,6 +73,10 @@ fn message(entry: Entry) -> AuditEvent {
         hash: hash.to_string(),
         previous_hash: previous_hash.to_string(),
     }
+}
+
+fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos().cast_signed() }
 }
 
 /// Details that are no JSON object (somebody changed them) are shown as none: verification says so,

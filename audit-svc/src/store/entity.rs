@@ -62,6 +62,52 @@ pub mod chain_head {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// How far the chain was verified.
+pub mod chain_mark {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "chain_mark")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: String,
+        pub sequence: i64,
+        pub hash: String,
+        pub record_id: String,
+        pub time: i64,
+        pub seal: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What the last complete verification found.
+pub mod chain_finding {
+    use sea_orm::entity::prelude::*;
+
+    /// Id of the one row.
+    pub const ROW: i32 = 1;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "chain_finding")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i32,
+        pub sequence: i64,
+        pub record_id: String,
+        pub reason: String,
+        pub verified_records: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// The row of an entry.
 pub fn from_domain(entry: &Entry) -> audit_event::Model {
     let record = entry.record.clone();

@@ -8,7 +8,7 @@ use crate::domain::Head;
 
 /// The steps in order.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(CreateTrail)]
+    vec![Box::new(CreateTrail), Box::new(CreateMarks)]
 }
 
 /// What makes SQLite refuse to change or remove a record.
@@ -62,6 +62,42 @@ impl MigrationTrait for CreateTrail {
             connection.execute_unprepared(statement).await?;
         }
         Ok(())
+    }
+}
+
+/// How far the chain was verified, and what that found.
+struct CreateMarks;
+
+impl MigrationName for CreateMarks {
+    fn name(&self) -> &str {
+        "audit_0002_create_marks"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateMarks {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let text = |name: &'static str| ColumnDef::new(name).text().not_null().to_owned();
+        let number = |name: &'static str| ColumnDef::new(name).big_integer().not_null().to_owned();
+        let mark = Table::create()
+            .table("chain_mark")
+            .col(ColumnDef::new("kind").text().not_null().primary_key())
+            .col(number("sequence"))
+            .col(text("hash"))
+            .col(text("record_id"))
+            .col(number("time"))
+            .col(text("seal"))
+            .to_owned();
+        manager.create_table(mark).await?;
+        let finding = Table::create()
+            .table("chain_finding")
+            .col(ColumnDef::new("id").integer().not_null().primary_key())
+            .col(number("sequence"))
+            .col(text("record_id"))
+            .col(text("reason"))
+            .col(number("verified_records"))
+            .to_owned();
+        manager.create_table(finding).await
     }
 }
 

@@ -30,11 +30,16 @@ pub struct Audit {
 impl Audit {
     /// Audit in a mesh of its own, when all services have told that they are there.
     pub async fn begin(transport: Transport) -> Self {
+        Self::begin_with(transport, config()).await
+    }
+
+    /// As [`Audit::begin`], with settings of its own.
+    pub async fn begin_with(transport: Transport, config: Config) -> Self {
         let mesh = TestMesh::new();
         let auditor = UserId::new().to_string();
         let allowed = format!("user:{auditor}");
         let authz = FakeAuthz::start(&mesh, move |subject, _, _| subject == allowed).await;
-        let running = mesh.start(SERVICE, config(), audit_svc::module).await;
+        let running = mesh.start(SERVICE, config, audit_svc::module).await;
         let settings = ChannelSettings { transport, ..ChannelSettings::default() };
         let client = GrpcAuditClient::new(mesh.channel_with("gateway", SERVICE, &settings));
         let audit = Self {
@@ -116,7 +121,7 @@ impl Audit {
 }
 
 /// Batches of two, so that every verification crosses some.
-fn config() -> Config {
+pub fn config() -> Config {
     Config { extra_topics: vec![EXTRA_TOPIC.to_owned()], verify_batch_size: 2, ..Config::default() }
 }
 

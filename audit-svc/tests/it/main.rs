@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod checkpoint;
 mod harness;
 mod input;
 mod list;

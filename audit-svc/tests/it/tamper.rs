@@ -1,12 +1,13 @@
 //! Somebody edits the database file; verification names the first record at which it shows.
 
+use audit_svc::config::Config;
 use audit_svc::domain::{Hash, Head, Record};
 use chrono::DateTime;
 use mainstay::kernel::database::Database;
 use mainstay::kernel::settings::Transport;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 
-use crate::harness::{Audit, by_actor, parcel};
+use crate::harness::{Audit, by_actor, config, parcel};
 
 /// How many records the actor of these stories leaves; those of the services' starts come before.
 const PARCELS: usize = 6;
@@ -158,7 +159,7 @@ async fn a_record_replaced_together_with_its_hash_breaks_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_refuses_to_change_or_remove_records() {
-    let trail = Trail::begin_guarded().await;
+    let trail = Trail::begin_guarded(config()).await;
     for statement in [
         "UPDATE audit_event SET actor = 'user:0' WHERE sequence = 3",
         "DELETE FROM audit_event WHERE sequence = 3",
@@ -170,23 +171,27 @@ async fn the_database_refuses_to_change_or_remove_records() {
 }
 
 /// A trail with some records, and its database file opened behind audit's back.
-struct Trail {
-    audit: Audit,
-    database: DatabaseConnection,
+pub struct Trail {
+    pub audit: Audit,
+    pub database: DatabaseConnection,
 }
 
 impl Trail {
     /// A trail whose guards somebody has dropped.
     async fn begin() -> Self {
-        let trail = Self::begin_guarded().await;
+        Self::begin_with(config()).await
+    }
+
+    pub async fn begin_with(config: Config) -> Self {
+        let trail = Self::begin_guarded(config).await;
         let of_table = if trail.is_sqlite() { "" } else { " ON audit_event" };
         trail.edit(&format!("DROP TRIGGER audit_event_no_update{of_table}")).await;
         trail.edit(&format!("DROP TRIGGER audit_event_no_delete{of_table}")).await;
         trail
     }
 
-    async fn begin_guarded() -> Self {
-        let audit = Audit::begin(Transport::Grpc).await;
+    async fn begin_guarded(config: Config) -> Self {
+        let audit = Audit::begin_with(Transport::Grpc, config).await;
         let events = (0..PARCELS).map(|number| parcel("user:1", number as i64)).collect();
         audit.happen(events).await;
         audit.recorded(&by_actor("user:1"), PARCELS).await;
@@ -195,20 +200,20 @@ impl Trail {
         Self { audit, database }
     }
 
-    fn is_sqlite(&self) -> bool {
+    pub fn is_sqlite(&self) -> bool {
         self.database.get_database_backend() == DbBackend::Sqlite
     }
 
-    async fn edit(&self, statement: &str) {
+    pub async fn edit(&self, statement: &str) {
         self.database.execute_unprepared(statement).await.unwrap();
     }
 
-    async fn place_of_newest(&self) -> i64 {
+    pub async fn place_of_newest(&self) -> i64 {
         let row = self.row("SELECT max(sequence) AS newest FROM audit_event").await;
         row.try_get("", "newest").unwrap()
     }
 
-    async fn id_at(&self, sequence: i64) -> String {
+    pub async fn id_at(&self, sequence: i64) -> String {
         self.try_id_at(sequence).await.unwrap()
     }
 
@@ -219,7 +224,7 @@ impl Trail {
         Some(row.try_get("", "id").unwrap())
     }
 
-    async fn row(&self, query: &str) -> sea_orm::QueryResult {
+    pub async fn row(&self, query: &str) -> sea_orm::QueryResult {
         let statement = Statement::from_string(self.database.get_database_backend(), query);
         self.database.query_one_raw(statement).await.unwrap().unwrap()
     }

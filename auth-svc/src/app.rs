@@ -8,6 +8,7 @@ mod login;
 mod password;
 mod password_pool;
 mod register;
+mod registration;
 mod sessions;
 mod tokens;
 
@@ -15,12 +16,13 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::{
-    AccountStore, AuthError, KeyStore, LoginThrottle, SessionStore, UserDirectory,
+    AccountStore, AuthError, KeyStore, LoginThrottle, RoleDirectory, SessionStore, UserDirectory,
 };
 use key_cache::KeyCache;
 use password_pool::PasswordPool;
 
 pub use keys::PublishedKey;
+pub use registration::registration;
 pub use sessions::{Revocations, SessionPage};
 pub use tokens::Tokens;
 
@@ -34,6 +36,8 @@ pub struct Ports {
     pub keys: Arc<dyn KeyStore>,
     /// Where users live.
     pub users: Arc<dyn UserDirectory>,
+    /// Where roles are bound.
+    pub roles: Arc<dyn RoleDirectory>,
 }
 
 /// What auth can do.
@@ -41,6 +45,7 @@ pub struct App {
     accounts: Arc<dyn AccountStore>,
     sessions: Arc<dyn SessionStore>,
     users: Arc<dyn UserDirectory>,
+    roles: Arc<dyn RoleDirectory>,
     keys: KeyCache,
     passwords: PasswordPool,
     throttle: LoginThrottle,
@@ -56,6 +61,7 @@ impl App {
             accounts: ports.accounts,
             sessions: ports.sessions,
             users: ports.users,
+            roles: ports.roles,
             keys: KeyCache::new(ports.keys, config.signing_key_check_interval),
             passwords: PasswordPool::new(parameters, workers, config.password_queue)?,
             throttle: LoginThrottle::new(config.login_attempts, config.login_attempt_window),

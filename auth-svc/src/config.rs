@@ -73,8 +73,8 @@ pub struct Config {
     /// The window of `login_attempts`. Default: 15 min.
     #[serde(with = "humantime_serde")]
     pub login_attempt_window: Duration,
-    /// How long Register waits for identity to make the user visible; the registration has succeeded
-    /// either way. Default: 1500 ms.
+    /// How long Register waits for the registration's saga to make the user visible; the registration
+    /// has succeeded either way. Default: 1500 ms.
     #[serde(with = "humantime_serde")]
     pub user_create_timeout: Duration,
     /// E-mail address of the administrator that is registered at start unless an account has it.

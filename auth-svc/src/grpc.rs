@@ -1,6 +1,7 @@
 //! `mainstay.auth.v1.AuthService`: parse, call the app, render. Beside it, what auth asks of identity
 //! and how it verifies its own tokens.
 
+pub mod authz;
 pub mod errors;
 pub mod identity;
 pub mod parse;

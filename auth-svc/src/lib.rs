@@ -18,6 +18,7 @@ pub mod store;
 
 use std::sync::Arc;
 
+use mainstay::contract::authz::{self, GrpcAuthzClient};
 use mainstay::contract::identity::{self, GrpcIdentityClient};
 use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
@@ -25,6 +26,7 @@ use mainstay::kernel::token::{RevocationFeed, TokenSettings, Verifier};
 
 use app::{App, Ports};
 use config::Config;
+use grpc::authz::AuthzDirectory;
 use grpc::identity::IdentityDirectory;
 use grpc::verify::LocalKeys;
 use store::{DatabaseStore, Sealer};
@@ -41,11 +43,13 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let sealer = Sealer::new(config.key_encryption_key()?)?;
     let store = Arc::new(DatabaseStore::new(platform.database(), sealer));
     let identity = GrpcIdentityClient::new(platform.channel(identity::SERVICE));
+    let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
     let ports = Ports {
         accounts: store.clone(),
         sessions: store.clone(),
         keys: store,
         users: Arc::new(IdentityDirectory::new(Arc::new(identity))),
+        roles: Arc::new(AuthzDirectory::new(Arc::new(authz))),
     };
     let app = Arc::new(App::new(ports, config)?);
 
@@ -61,7 +65,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .migrations(store::migrations())
         .grpc(grpc::service(app.clone()))
         .consumer(events::consumed::grants(app.clone()))
-        .consumer(events::consumed::users(app))
+        .consumer(events::consumed::users(app.clone()))
+        .saga(app::registration(app))
         .on_start(move || async move {
             start.key_rotate().await?;
             Ok(start.bootstrap_admin_create().await?)
@@ -69,7 +74,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         .job(rotate_signing_keys(rotate).every(config.signing_key_check_interval))
         .job(prune_sessions(prune).cron(PRUNE_SCHEDULE))
         .token_verifier(tokens)
-        .depends_on(identity::SERVICE))
+        .depends_on(identity::SERVICE)
+        .depends_on(authz::SERVICE))
 }
 
 /// Sees to it that there always is a key that signs.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use mainstay::contract::authz::BindingId;
 use mainstay::contract::authz::proto::authz_service_server::{AuthzService, AuthzServiceServer};
 use mainstay::contract::authz::proto::{
-    BatchCheckRequest, BatchCheckResponse, CheckRequest, CreateRoleBindingRequest,
-    CreateRoleRequest, Decision, DeleteRoleBindingRequest, DeleteRoleBindingResponse,
-    DeleteRoleRequest, DeleteRoleResponse, GetRoleRequest, ListPermissionsRequest,
-    ListPermissionsResponse, ListRoleBindingsRequest, ListRoleBindingsResponse, ListRolesRequest,
-    ListRolesResponse, ListSubjectPermissionsRequest, ListSubjectPermissionsResponse, Role,
-    RoleBinding, UpdateRoleRequest,
+    BatchCheckRequest, BatchCheckResponse, BindInitialRolesRequest, BindInitialRolesResponse,
+    CheckRequest, CreateRoleBindingRequest, CreateRoleRequest, Decision, DeleteRoleBindingRequest,
+    DeleteRoleBindingResponse, DeleteRoleRequest, DeleteRoleResponse, GetRoleRequest,
+    ListPermissionsRequest, ListPermissionsResponse, ListRoleBindingsRequest,
+    ListRoleBindingsResponse, ListRolesRequest, ListRolesResponse, ListSubjectPermissionsRequest,
+    ListSubjectPermissionsResponse, Role, RoleBinding, UpdateRoleRequest,
 };
 use mainstay::kernel::page::PageRequest;
 use tonic::{Request, Response, Status};
@@ -139,5 +139,15 @@ impl AuthzService for Roles {
         let subject = parse::subject("subject", &request.into_inner().subject, Some(&caller))?;
         let grants = self.app.grant_list(&caller, &subject).await?;
         Ok(render::grants(&grants))
+    }
+
+    async fn bind_initial_roles(
+        &self,
+        request: Request<BindInitialRolesRequest>,
+    ) -> Reply<BindInitialRolesResponse> {
+        let BindInitialRolesRequest { user_id, role_names } = request.into_inner();
+        let subject = Subject::parse("user_id", &format!("user:{user_id}"))?;
+        self.app.account_registered(&subject, &role_names).await?;
+        Ok(Response::new(BindInitialRolesResponse {}))
     }
 }

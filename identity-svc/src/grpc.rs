@@ -11,6 +11,7 @@ use mainstay::contract::identity::proto::user_service_server::{UserService, User
 use mainstay::contract::identity::proto::{
     CreateUserRequest, DeleteUserRequest, DeleteUserResponse, GetMeRequest, GetUserRequest,
     ListUsersRequest, ListUsersResponse, UpdateMeRequest, UpdateUserRequest, User,
+    WithdrawUserRequest, WithdrawUserResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -75,6 +76,18 @@ impl UserService for Users {
         let user =
             self.app.user_create(id, &request.email, &request.display_name, register_time).await?;
         Ok(render::user(&user))
+    }
+
+    async fn withdraw_user(
+        &self,
+        request: Request<WithdrawUserRequest>,
+    ) -> Reply<WithdrawUserResponse> {
+        let request = request.into_inner();
+        let id = UserId::parse(&request.user_id)?;
+        let register_time = parse::required_time("register_time", request.register_time)?;
+        let (email, display_name) = (&request.email, &request.display_name);
+        self.app.user_withdraw(id, email, display_name, register_time).await?;
+        Ok(Response::new(WithdrawUserResponse {}))
     }
 }
 

@@ -57,5 +57,7 @@ client! {
         /// Lists what a subject may do.
         list_subject_permissions(ListSubjectPermissionsRequest)
             -> proto::ListSubjectPermissionsResponse;
+        /// Gives a new account the roles it begins with.
+        bind_initial_roles(BindInitialRolesRequest) -> proto::BindInitialRolesResponse;
     }
 }

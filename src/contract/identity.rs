@@ -40,5 +40,7 @@ client! {
         delete_user(DeleteUserRequest) -> proto::DeleteUserResponse;
         /// Creates the user of a registered account.
         create_user(CreateUserRequest) -> proto::User;
+        /// Takes back the user of a registration that was refused.
+        withdraw_user(WithdrawUserRequest) -> proto::WithdrawUserResponse;
     }
 }

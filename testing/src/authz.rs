@@ -1,4 +1,4 @@
-//! A stand-in for authz that decides by a function.
+//! A stand-in for authz that decides by functions.
 
 use std::sync::Arc;
 
@@ -13,12 +13,17 @@ use tonic::{Request, Response, Status};
 
 use crate::mesh::TestMesh;
 use authz::proto::authz_service_server::{AuthzService, AuthzServiceServer};
+use authz::proto::{BindInitialRolesRequest, BindInitialRolesResponse};
 
 type Decide = dyn Fn(&str, &str, &str) -> bool + Send + Sync;
+type Bind = dyn Fn(BindInitialRolesRequest) -> Result<()> + Send + Sync;
 
-/// Answers permission checks as `authz-svc`, and nothing else.
+/// Answers as `authz-svc` permission checks and who binds the roles of new accounts, and nothing else.
 #[derive(Clone)]
-pub struct FakeAuthz(Arc<Decide>);
+pub struct FakeAuthz {
+    decide: Arc<Decide>,
+    bind: Arc<Bind>,
+}
 
 impl FakeAuthz {
     /// Starts it in a mesh; `allow` is asked with subject, permission and resource.
@@ -26,8 +31,19 @@ impl FakeAuthz {
         mesh: &TestMesh,
         allow: impl Fn(&str, &str, &str) -> bool + Send + Sync + 'static,
     ) -> Running {
-        let fake = Self(Arc::new(allow));
-        mesh.start(authz::SERVICE, NoSettings {}, async |_| Ok(fake.module())).await
+        Self { decide: Arc::new(allow), bind: Arc::new(|_| Ok(())) }.serve(mesh).await
+    }
+
+    /// Starts one that allows nothing; `bind` answers for the roles of new accounts.
+    pub async fn start_binding(
+        mesh: &TestMesh,
+        bind: impl Fn(BindInitialRolesRequest) -> Result<()> + Send + Sync + 'static,
+    ) -> Running {
+        Self { decide: Arc::new(|_, _, _| false), bind: Arc::new(bind) }.serve(mesh).await
+    }
+
+    async fn serve(self, mesh: &TestMesh) -> Running {
+        mesh.start(authz::SERVICE, NoSettings {}, async |_| Ok(self.module())).await
     }
 
     fn module(self) -> Module {
@@ -39,7 +55,7 @@ impl FakeAuthz {
     }
 
     fn decide(&self, check: &authz::proto::CheckRequest) -> authz::proto::Decision {
-        let allowed = (self.0)(&check.subject, &check.permission, &check.resource);
+        let allowed = (self.decide)(&check.subject, &check.permission, &check.resource);
         authz::proto::Decision { allowed, revision: 1 }
     }
 }
@@ -47,7 +63,7 @@ impl FakeAuthz {
 #[async_trait]
 impl Authorizer for FakeAuthz {
     async fn check(&self, subject: &str, permission: &str, resource: &str) -> Result<bool> {
-        Ok((self.0)(subject, permission, resource))
+        Ok((self.decide)(subject, permission, resource))
     }
 }
 
@@ -73,8 +89,8 @@ impl ServiceSettings for NoSettings {
     const SECTION: &'static str = "none";
 }
 
-/// Implements the service with decisions alone; every other method is unimplemented.
-macro_rules! decisions_only {
+/// Implements the service with what the stand-in answers; every other method is unimplemented.
+macro_rules! answers_all_but {
     ($( $method:ident($request:ident) -> $reply:ident; )*) => {
         #[async_trait]
         impl AuthzService for FakeAuthz {
@@ -94,19 +110,27 @@ macro_rules! decisions_only {
                 Ok(Response::new(authz::proto::BatchCheckResponse { decisions }))
             }
 
+            async fn bind_initial_roles(
+                &self,
+                request: Request<BindInitialRolesRequest>,
+            ) -> Result<Response<BindInitialRolesResponse>, Status> {
+                (self.bind)(request.into_inner())?;
+                Ok(Response::new(BindInitialRolesResponse {}))
+            }
+
             $(
                 async fn $method(
                     &self,
                     _: Request<authz::proto::$request>,
                 ) -> Result<Response<authz::proto::$reply>, Status> {
-                    Err(Status::unimplemented("the stand-in for authz only decides"))
+                    Err(Status::unimplemented("the stand-in for authz has no such method"))
                 }
             )*
         }
     };
 }
 
-decisions_only! {
+answers_all_but! {
     list_roles(ListRolesRequest) -> ListRolesResponse;
     create_role(CreateRoleRequest) -> Role;
     get_role(GetRoleRequest) -> Role;

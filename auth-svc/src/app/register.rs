@@ -1,11 +1,9 @@
 //! Registering accounts.
 //!
-//! Auth decides alone, in one transaction: the account and the event `AccountRegistered` are there
-//! afterwards, or neither is. Everything else follows from the event, delivered at least once to
-//! consumers that are idempotent: identity creates the user, authz binds the roles, audit records.
-//! Before the commit nothing exists, after it everything will: there is no partial state to mend.
-
-use std::time::Duration;
+//! Auth decides alone, in one transaction: the account, the event `AccountRegistered` and the saga that
+//! completes the registration are there afterwards, or none of them is. Everything else follows:
+//! identity creates the user, authz binds the roles, audit records. Before the commit nothing exists,
+//! after it everything will, or, where a service refuses its part for good, nothing again.
 
 use chrono::Utc;
 
@@ -21,7 +19,7 @@ impl App {
         display_name: &str,
     ) -> Result<Account, AuthError> {
         let account = self.account_create(email, password, display_name, &[MEMBER_ROLE]).await?;
-        self.user_announce(&account, self.config.user_create_timeout).await;
+        self.user_await(&account).await;
         Ok(account)
     }
 
@@ -47,18 +45,12 @@ impl App {
         Ok(account)
     }
 
-    /// Asks identity for the user now rather than when the event arrives. Whatever comes of it, the
-    /// registration stands.
-    async fn user_announce(&self, account: &Account, patience: Duration) {
-        let outcome = tokio::time::timeout(patience, self.users.user_create(account)).await;
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::info!(user_id = %account.id, error = %error, "the user follows by event");
-            }
-            Err(_) => {
-                tracing::info!(user_id = %account.id, "identity is slow: the user follows by event");
-            }
+    /// Waits until identity has the user, if it is there. Whatever comes of it, the registration
+    /// stands.
+    async fn user_await(&self, account: &Account) {
+        let patience = self.config.user_create_timeout;
+        if let Err(error) = self.accounts.registration_wait(account.id, patience).await {
+            tracing::info!(user_id = %account.id, error = %error, "the user follows");
         }
     }
 }

@@ -12,6 +12,11 @@ pub enum AuthEvent {
         /// The roles it begins with.
         roles: Vec<String>,
     },
+    /// A registration was taken back: its account is closed.
+    RegistrationWithdrawn {
+        /// Whose.
+        user_id: UserId,
+    },
     /// A session began.
     SessionStarted {
         /// Whose.

@@ -3,6 +3,8 @@
 //! A method of a store that changes something stores the change and the events that tell of it in
 //! one transaction: all are there afterwards, or nothing is.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -14,7 +16,8 @@ use super::{
 /// Where accounts are kept, and what was heard of their roles and plans.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
-    /// Adds an account that begins with these roles. `EmailTaken` when an open one has the address.
+    /// Adds an account that begins with these roles, and begins the saga that completes its
+    /// registration. `EmailTaken` when an open one has the address.
     async fn account_create(&self, account: &Account, roles: &[&str]) -> Result<(), AuthError>;
 
     /// The open account with the address of this [`Email::key`](super::Email::key).
@@ -25,6 +28,13 @@ pub trait AccountStore: Send + Sync {
 
     /// Closes the account, ends its sessions and frees its address. Unknown or closed: no effect.
     async fn account_close(&self, id: UserId, now: DateTime<Utc>) -> Result<(), AuthError>;
+
+    /// Takes a registration back: closes the account if it is open, and tells of it.
+    async fn registration_withdraw(&self, id: UserId, now: DateTime<Utc>) -> Result<(), AuthError>;
+
+    /// Waits until identity has the user of a new account, or did not take it at the first attempt;
+    /// no longer than this.
+    async fn registration_wait(&self, id: UserId, patience: Duration) -> Result<(), AuthError>;
 
     /// Replaces the password if it still is `previous`, and ends the sessions but `keep`. `false`
     /// when it is no longer.
@@ -133,7 +143,16 @@ pub trait KeyStore: Send + Sync {
 /// Where users live.
 #[async_trait]
 pub trait UserDirectory: Send + Sync {
-    /// Makes the user of a new account visible at once. The registration does not depend on it: the
-    /// event brings the same about.
+    /// Creates the user of a new account. Repeating it changes nothing.
     async fn user_create(&self, account: &Account) -> Result<(), AuthError>;
+
+    /// Takes the user of an account back, created or not. Repeating it changes nothing.
+    async fn user_withdraw(&self, account: &Account) -> Result<(), AuthError>;
+}
+
+/// Where roles are bound.
+#[async_trait]
+pub trait RoleDirectory: Send + Sync {
+    /// Gives a new account the roles it begins with. Repeating it changes nothing.
+    async fn roles_bind(&self, id: UserId, roles: &[String]) -> Result<(), AuthError>;
 }

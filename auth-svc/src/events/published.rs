@@ -1,7 +1,8 @@
 //! Domain events become the events of the contract.
 
 use mainstay::contract::auth::proto::{
-    AccountRegistered, PasswordChanged, SessionEndReason, SessionEnded, SessionStarted,
+    AccountRegistered, PasswordChanged, RegistrationWithdrawn, SessionEndReason, SessionEnded,
+    SessionStarted,
 };
 use mainstay::kernel::Result;
 use mainstay::kernel::database::Transaction;
@@ -14,6 +15,9 @@ pub async fn store(transaction: &Transaction, event: &AuthEvent) -> Result<()> {
     match event {
         AuthEvent::AccountRegistered { account, roles } => {
             transaction.publish(&account_registered(account, roles)).await
+        }
+        AuthEvent::RegistrationWithdrawn { user_id } => {
+            transaction.publish(&RegistrationWithdrawn { user_id: user_id.to_string() }).await
         }
         AuthEvent::SessionStarted { user_id, session_id } => {
             let (user_id, session_id) = (user_id.to_string(), session_id.to_string());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mainstay::contract::identity::IdentityClient;
-use mainstay::contract::identity::proto::CreateUserRequest;
+use mainstay::contract::identity::proto::{CreateUserRequest, WithdrawUserRequest};
 
 use super::render;
 use crate::domain::{Account, AuthError, UserDirectory};
@@ -31,6 +31,17 @@ impl UserDirectory for IdentityDirectory {
             register_time: Some(render::timestamp(account.create_time)),
         };
         self.identity.create_user(request).await?;
+        Ok(())
+    }
+
+    async fn user_withdraw(&self, account: &Account) -> Result<(), AuthError> {
+        let request = WithdrawUserRequest {
+            user_id: account.id.to_string(),
+            email: account.email.as_typed().to_owned(),
+            display_name: account.display_name.clone(),
+            register_time: Some(render::timestamp(account.create_time)),
+        };
+        self.identity.withdraw_user(request).await?;
         Ok(())
     }
 }

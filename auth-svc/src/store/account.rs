@@ -1,7 +1,11 @@
 //! Accounts.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use mainstay::kernel::database::Transaction;
+use mainstay::kernel::saga::{NewSaga, Progress, Sagas};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, Condition, DbErr, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -14,7 +18,7 @@ use super::entity::account_role;
 use super::{DatabaseStore, end, grants, micros, stored_time};
 use crate::domain::{
     Account, AccountStore, AuthError, AuthEvent, Email, EndReason, Grants, PasswordHash, Plan,
-    SessionId, UserId,
+    REGISTRATION, Registration, SessionId, UserId,
 };
 use crate::events::published;
 
@@ -35,6 +39,9 @@ impl AccountStore for DatabaseStore {
             .exec_without_returning(transaction.connection())
             .await?;
         published::store(&transaction, &account.registered(roles)).await?;
+        let registration = Registration::new(account.id, roles);
+        let saga = NewSaga::new(REGISTRATION, account.id, registration)?;
+        transaction.begin_saga(saga).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -51,23 +58,27 @@ impl AccountStore for DatabaseStore {
 
     async fn account_close(&self, id: UserId, now: DateTime<Utc>) -> Result<(), AuthError> {
         let transaction = self.database.begin().await?;
-        // What identifies a person goes; that there was an account stays.
-        let closed = Entity::update_many()
-            .col_expr(Column::CloseTime, Expr::value(micros(now)))
-            .col_expr(Column::Email, Expr::value(""))
-            .col_expr(Column::EmailKey, Expr::value(""))
-            .col_expr(Column::DisplayName, Expr::value(""))
-            .col_expr(Column::PasswordHash, Expr::value(""))
-            .filter(Column::Id.eq(Uuid::from(id)))
-            .filter(is_open())
-            .exec(transaction.connection())
-            .await?;
-        if closed.rows_affected == 0 {
+        if !close(&transaction, id, now).await? {
             return Ok(());
         }
-        end::sessions_of(&transaction, id, None, EndReason::UserDeleted, now).await?;
-        grants::forget(transaction.connection(), id).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn registration_withdraw(&self, id: UserId, now: DateTime<Utc>) -> Result<(), AuthError> {
+        let transaction = self.database.begin().await?;
+        close(&transaction, id, now).await?;
+        let withdrawn = AuthEvent::RegistrationWithdrawn { user_id: id };
+        published::store(&transaction, &withdrawn).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn registration_wait(&self, id: UserId, patience: Duration) -> Result<(), AuthError> {
+        let sagas = Sagas::new(self.database.clone());
+        // Before its first step a saga stands at none.
+        let has_tried =
+            |progress: &Progress| !progress.step.is_empty() || progress.failing_since.is_some();
+        sagas.wait(REGISTRATION, &id.to_string(), patience, has_tried).await?;
+        Ok(())
     }
 
     async fn password_change(
@@ -109,6 +120,31 @@ impl AccountStore for DatabaseStore {
         grants::plan_change(transaction.connection(), id, plan).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// Closes an open account and ends what hangs on it; `false` when there is none. What identifies a
+/// person goes; that there was an account stays.
+async fn close(
+    transaction: &Transaction,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> Result<bool, AuthError> {
+    let closed = Entity::update_many()
+        .col_expr(Column::CloseTime, Expr::value(micros(now)))
+        .col_expr(Column::Email, Expr::value(""))
+        .col_expr(Column::EmailKey, Expr::value(""))
+        .col_expr(Column::DisplayName, Expr::value(""))
+        .col_expr(Column::PasswordHash, Expr::value(""))
+        .filter(Column::Id.eq(Uuid::from(id)))
+        .filter(is_open())
+        .exec(transaction.connection())
+        .await?;
+    if closed.rows_affected == 0 {
+        return Ok(false);
+    }
+    end::sessions_of(transaction, id, None, EndReason::UserDeleted, now).await?;
+    grants::forget(transaction.connection(), id).await?;
+    Ok(true)
 }
 
 /// Replaces the password of an open account if it still is `previous`; also locks the account, so

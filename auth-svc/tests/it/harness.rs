@@ -58,6 +58,11 @@ impl Auth {
         self.running.take().unwrap().drain().await;
     }
 
+    /// Ends the service as a crash does.
+    pub fn crash(&mut self) {
+        drop(self.running.take());
+    }
+
     pub async fn start_identity(&self) -> Running {
         let config = identity_svc::config::Config::default();
         self.mesh.start(identity::SERVICE, config, identity_svc::module).await

@@ -8,6 +8,7 @@
 )]
 
 mod bootstrap;
+mod completing;
 mod grants;
 mod harness;
 mod keys;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mainstay::contract::auth::proto::AccountRegistered;
-use mainstay::contract::auth::{AuthClient as _, EMAIL_TAKEN};
-use mainstay::contract::identity::proto::{DeleteUserRequest, GetMeRequest};
+use mainstay::contract::auth::proto::{AccountRegistered, RegistrationWithdrawn};
+use mainstay::contract::auth::{AuthClient as _, EMAIL_TAKEN, INVALID_CREDENTIALS, UserId};
+use mainstay::contract::identity::proto::{CreateUserRequest, DeleteUserRequest, GetMeRequest};
 use mainstay::contract::identity::{self, GrpcIdentityClient, IdentityClient as _};
 use mainstay::kernel::error::{INVALID_ARGUMENT, UNAUTHENTICATED};
 use mainstay::kernel::settings::Transport;
@@ -153,4 +153,44 @@ async fn who_deletes_themselves_can_register_anew() {
     })
     .await;
     assert_eq!(seen, next);
+}
+
+/// Identity has another user with the address: no repetition will change that.
+#[tokio::test]
+async fn a_registration_that_identity_refuses_is_taken_back() {
+    let auth = Auth::start(Transport::Grpc).await;
+    let _identity = auth.start_identity().await;
+    let identity = GrpcIdentityClient::new(auth.mesh.channel("auth-svc", identity::SERVICE));
+    let other = CreateUserRequest {
+        user_id: UserId::new().to_string(),
+        email: "ada@example.com".into(),
+        display_name: "Another".into(),
+        register_time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+    };
+    eventually("the address is another user's", async || {
+        identity.create_user(other.clone()).await.ok()
+    })
+    .await;
+
+    let ada = auth.register("ada@example.com").await.unwrap();
+    let withdrawn = eventually("the registration is taken back", async || {
+        Some(auth.mesh.events::<RegistrationWithdrawn>().await).filter(|told| !told.is_empty())
+    })
+    .await;
+    assert_eq!(withdrawn, [RegistrationWithdrawn { user_id: ada.id.clone() }]);
+    let error = auth.login("ada@example.com", PASSWORD).await.unwrap_err();
+    assert!(error.is(&INVALID_CREDENTIALS), "{error}");
+    let me = as_user(&ada.id, auth.identity().get_me(GetMeRequest {})).await;
+    assert_eq!(me.unwrap_err().code().http, 404);
+
+    let request = DeleteUserRequest { user_id: other.user_id.clone() };
+    as_user(&other.user_id, auth.identity().delete_user(request)).await.unwrap();
+    let next = auth.register("ada@example.com").await.unwrap();
+    assert_ne!(next.id, ada.id);
+    eventually("the new user is there", async || {
+        as_user(&next.id, auth.identity().get_me(GetMeRequest {})).await.ok()
+    })
+    .await;
+    let withdrawn = auth.mesh.events::<RegistrationWithdrawn>().await;
+    assert_eq!(withdrawn.len(), 1, "told once");
 }

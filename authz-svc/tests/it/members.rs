@@ -1,10 +1,12 @@
 //! What becomes of roles as users and services come and go.
 
 use mainstay::contract::authz::AuthzClient as _;
-use mainstay::contract::authz::proto::{ListPermissionsRequest, RoleBound, RoleUnbound};
+use mainstay::contract::authz::proto::{
+    BindInitialRolesRequest, ListPermissionsRequest, RoleBound, RoleUnbound,
+};
 use mainstay::contract::identity::UserId;
 use mainstay::contract::identity::proto::UserDeleted;
-use mainstay::kernel::error::FAILED_PRECONDITION;
+use mainstay::kernel::error::{FAILED_PRECONDITION, PERMISSION_DENIED};
 use mainstay::kernel::proto::events::{PermissionDeclaration, ServiceDeclared};
 use mainstay::kernel::settings::Transport;
 use mainstay_testing::eventually;
@@ -13,6 +15,7 @@ use crate::harness::{Authz, MEMBER, refused};
 
 crate::on_both_transports!(
     an_account_begins_with_its_roles_once,
+    roles_bound_by_a_call_and_by_an_event_are_bound_once,
     a_deleted_user_loses_all_roles_and_gets_none_again,
     even_the_last_administrator_can_be_deleted,
     events_are_heard_although_authz_was_down,
@@ -40,6 +43,31 @@ async fn an_account_begins_with_its_roles_once(transport: Transport) {
         (told(&last) == 1 && told(&user) == 1).then_some(())
     })
     .await;
+}
+
+/// The same registration comes by auth's call and by its event, repeatedly.
+async fn roles_bound_by_a_call_and_by_an_event_are_bound_once(transport: Transport) {
+    let authz = Authz::begin(transport).await;
+    let user = UserId::new().to_string();
+    let request = || BindInitialRolesRequest {
+        user_id: user.clone(),
+        role_names: vec!["unheard-of".into(), "member".into()],
+    };
+    let auth = authz.client_of("auth-svc");
+    auth.bind_initial_roles(request()).await.unwrap();
+    authz.announce(&user, MEMBER).await;
+    authz.member().await;
+    auth.bind_initial_roles(request()).await.unwrap();
+    assert_eq!(authz.bindings_of(&user).await.len(), 1);
+    refused(authz.client_of("gateway").bind_initial_roles(request()).await, &PERMISSION_DENIED);
+
+    authz.mesh.publish(&UserDeleted { user_id: user.clone() }).await;
+    eventually("the binding is gone", async || {
+        authz.bindings_of(&user).await.is_empty().then_some(())
+    })
+    .await;
+    auth.bind_initial_roles(request()).await.unwrap();
+    assert!(authz.bindings_of(&user).await.is_empty(), "a late call gives nothing");
 }
 
 async fn a_deleted_user_loses_all_roles_and_gets_none_again(transport: Transport) {

@@ -14,6 +14,7 @@ mod listing;
 mod running;
 mod updating;
 mod users;
+mod withdrawing;
 
 /// Runs each story once for each transport.
 macro_rules! stories {

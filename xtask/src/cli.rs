@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    checks, down, infra, launch, logs, mesh, proto, reset, restart, status, supervisor, terminal,
-    tidy, up, workspace,
+    bench, checks, down, infra, launch, logs, mesh, proto, reset, restart, status, supervisor,
+    terminal, tidy, up, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -49,6 +49,8 @@ enum Command {
     Reset,
     /// Run PostgreSQL, Redis, Kafka, Consul and etcd on this machine.
     Infra(infra::InfraArgs),
+    /// Measure how fast the platform is on this machine.
+    Bench(bench::BenchArgs),
     /// Build the workspace and run every test.
     Test {
         /// On real servers, started where they do not run: every test, and those that need them.
@@ -134,6 +136,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs::run(&home()?, &args),
         Command::Reset => reset::run(&home()?),
         Command::Infra(args) => infra::run(&home()?, &args),
+        Command::Bench(args) => bench::run(&home()?, &args),
         Command::Test { real: false, args } => checks::test(&args),
         Command::Test { real: true, args } => checks::test_real(&home()?, &args),
         Command::Ci => checks::ci(&home()?),

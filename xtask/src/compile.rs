@@ -30,6 +30,9 @@ const STATUS_WORDS: [&str; 12] = [
 /// What cargo builds by default, and the examples.
 pub(crate) const WITH_EXAMPLES: [&str; 3] = ["--lib", "--bins", "--examples"];
 
+/// All of it.
+const WORKSPACE: [&str; 1] = ["--workspace"];
+
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
@@ -44,20 +47,30 @@ struct Target {
 
 /// Builds all of it at once: parts of it would be built with other features of their dependencies.
 pub(crate) fn run(release: bool) -> anyhow::Result<()> {
-    build(release, &[])
+    match release {
+        true => build("building, optimized", &WORKSPACE, &["--release"]),
+        false => build("building", &WORKSPACE, &[]),
+    }
 }
 
 /// As [`run`], with the examples, which some stories run.
 pub(crate) fn run_with_examples() -> anyhow::Result<()> {
-    build(false, &WITH_EXAMPLES)
+    build("building", &WORKSPACE, &WITH_EXAMPLES)
 }
 
-fn build(release: bool, targets: &[&str]) -> anyhow::Result<()> {
-    let screen = Arc::new(Screen::new(crate_count()));
-    screen.doing(if release { "building, optimized" } else { "building" });
+/// Builds what `bench` measures with. It stands alone: no other build has its profile, and nothing
+/// that is there for tests is to be in it.
+pub(crate) fn run_bench() -> anyhow::Result<()> {
+    let package = ["--package", "mainstay-bench"];
+    build("building what is measured, optimized", &package, &["--profile", "bench"])
+}
+
+fn build(what: &str, packages: &[&str], more: &[&str]) -> anyhow::Result<()> {
+    let screen = Arc::new(Screen::new(crate_count(packages)));
+    screen.doing(what);
     let mut command = workspace::cargo();
-    command.args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
-    command.args(targets).args(release.then_some("--release"));
+    command.args(["build", "--message-format=json-render-diagnostics"]);
+    command.args(packages).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     if screen.is_live() {
         command.args(["--color", "always"]).stderr(Stdio::piped());
@@ -82,9 +95,10 @@ fn build(release: bool, targets: &[&str]) -> anyhow::Result<()> {
 }
 
 /// How many crates a build consists of; 0 if cargo does not say.
-fn crate_count() -> u64 {
+fn crate_count(packages: &[&str]) -> u64 {
     let output = workspace::cargo()
-        .args(["tree", "--workspace", "--edges", "normal,build", "--prefix", "none", "--quiet"])
+        .args(["tree", "--edges", "normal,build", "--prefix", "none", "--quiet"])
+        .args(packages)
         .stderr(Stdio::null())
         .output();
     output.map_or(0, |output| distinct_crates(&String::from_utf8_lossy(&output.stdout)))

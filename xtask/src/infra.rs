@@ -119,6 +119,12 @@ pub(crate) fn ensure(home: &Home, port_offset: Option<u16>) -> anyhow::Result<Ve
     up(home, &SERVERS, port_offset)
 }
 
+/// As [`ensure`], for commands that need only some of them.
+pub(crate) fn ensure_some(home: &Home, names: &[&str]) -> anyhow::Result<Vec<&'static str>> {
+    let servers: anyhow::Result<Vec<_>> = names.iter().map(|name| server::parse(name)).collect();
+    up(home, &servers?, None)
+}
+
 /// Stops servers that a command started itself.
 pub(crate) fn stop(home: &Home, names: &[&'static str]) -> anyhow::Result<()> {
     let servers: Vec<_> =

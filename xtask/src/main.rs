@@ -4,6 +4,7 @@
 //! them from outside, so that it compiles in seconds and still works when the product does not
 //! build. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
 
+mod bench;
 mod certificates;
 mod checks;
 mod cli;

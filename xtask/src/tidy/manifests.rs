@@ -9,7 +9,7 @@ use super::tree::Tree;
 /// Crates that reach a database.
 const DATABASES: [&str; 3] = ["sea-orm", "sea-orm-migration", "sqlx"];
 /// Crates of the product.
-const PRODUCT: [&str; 3] = ["mainstay", "mainstay-testing", "mainstayctl"];
+const PRODUCT: [&str; 4] = ["mainstay", "mainstay-testing", "mainstay-bench", "mainstayctl"];
 
 /// Tests may start a service in their own process; what ships may not link one.
 pub(super) fn no_service_linked(tree: &Tree) -> Vec<Fault> {

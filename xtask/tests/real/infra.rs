@@ -1,6 +1,4 @@
-//! Stories of `cargo xtask infra`, with servers of their own beside those of the run.
-// A failed expectation is a failed test, and the stories are the documentation.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! `cargo xtask infra`, with servers of its own beside those of the run.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;

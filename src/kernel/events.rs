@@ -134,6 +134,7 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(dead_letter::CreateDeadLetters),
         Box::new(outbox::AddLastError),
         Box::new(outbox::ReadInOrder),
+        Box::new(outbox::AddTracestate),
     ]
 }
 

@@ -26,6 +26,9 @@ const METHOD: &str = "mainstay.auth.v1.AuthService/GetOpenIdConfiguration";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER_SPAN_ID: &str = "00f067aa0ba902b7";
 
+/// What the caller's tracing system adds.
+const TRACESTATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
+
 /// How many paths that nobody knows are asked for.
 const UNKNOWN_PATHS: u64 = 50;
 
@@ -59,7 +62,11 @@ async fn a_call_is_one_connected_trace_from_the_edge_to_the_consumers_of_its_eve
         "email": "traced@mainstay.test", "password": "a long enough password", "display_name": "T"
     });
     let traceparent = format!("00-{TRACE_ID}-{CALLER_SPAN_ID}-01");
-    let headers = [("traceparent", &*traceparent), ("content-type", "application/json")];
+    let headers = [
+        ("traceparent", &*traceparent),
+        ("tracestate", TRACESTATE),
+        ("content-type", "application/json"),
+    ];
     let body = Bytes::from(account.to_string());
     let reply = platform.rest().send(Method::POST, "/api/v1/auth/register", &headers, body).await;
     assert!(reply.status < 300, "{}", reply.text());
@@ -97,6 +104,13 @@ async fn a_call_is_one_connected_trace_from_the_edge_to_the_consumers_of_its_eve
     })
     .await;
     let published = &named(auth::SERVICE, "publish event")[0];
+    // What the caller's tracing system has added goes all the way with the trace.
+    for (service, name) in steps {
+        let mut spans = collector.spans(&trace_id, service);
+        spans.retain(|of| name.is_none_or(|name| of.span.name == name));
+        let carried = spans.iter().all(|of| of.span.trace_state == TRACESTATE);
+        assert!(carried, "{service}: {spans:?}");
+    }
     let topic = text(&published.span.attributes, "topic");
     assert!(["auth.accounts", "platform.calls"].contains(&&*topic), "{published:?}");
 }

@@ -18,11 +18,11 @@ use super::{Event, now_micros};
 use crate::kernel::database::Open;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
-use crate::kernel::telemetry::propagation::traceparent;
+use crate::kernel::telemetry::propagation::TraceContext;
 
 pub(crate) use claim::{Claim, Postponed, Reach, Settled, claim};
 use schema::Outbox;
-pub(crate) use schema::{AddLastError, CreateOutbox, ReadInOrder};
+pub(crate) use schema::{AddLastError, AddTracestate, CreateOutbox, ReadInOrder};
 pub(crate) use status::{Failing, backlog, failing, oldest};
 
 /// Writes an event into the outbox of the open transaction.
@@ -31,7 +31,7 @@ pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
     let declared = open.database().event(&full_name)?;
     let payload = event.encode_to_vec();
     let key = declared.key.read(&payload)?.unwrap_or_default();
-    let origin = Origin::current();
+    let (origin, trace) = (Origin::current(), TraceContext::current());
     let now = now_micros();
     let statement = Query::insert()
         .into_table(Outbox::Table)
@@ -44,6 +44,7 @@ pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
             Outbox::Topic,
             Outbox::Source,
             Outbox::Traceparent,
+            Outbox::Tracestate,
             Outbox::Actor,
             Outbox::RequestId,
             Outbox::CreatedAt,
@@ -57,7 +58,8 @@ pub(crate) async fn append<E: Event>(open: &Open, event: &E) -> Result<()> {
             payload.into(),
             declared.topic.clone().into(),
             format!("/{}", open.database().service()).into(),
-            traceparent().into(),
+            trace.parent.into(),
+            trace.state.into(),
             origin.actor.into(),
             origin.request_id.into(),
             now.into(),
@@ -86,6 +88,7 @@ pub(crate) async fn append_record(open: &Open, record: &Envelope) -> Result<()> 
             Outbox::Topic,
             Outbox::Source,
             Outbox::Traceparent,
+            Outbox::Tracestate,
             Outbox::Actor,
             Outbox::RequestId,
             Outbox::CreatedAt,
@@ -100,6 +103,7 @@ pub(crate) async fn append_record(open: &Open, record: &Envelope) -> Result<()> 
             record.topic.as_str().into(),
             format!("/{}", open.database().service()).into(),
             record.traceparent.as_str().into(),
+            record.tracestate.as_str().into(),
             record.actor.as_str().into(),
             record.request_id.as_str().into(),
             now.into(),
@@ -143,10 +147,10 @@ impl Row {
             time: timestamp(created_at),
             topic: row.try_get("", "topic")?,
             traceparent: row.try_get("", "traceparent")?,
+            tracestate: row.try_get("", "tracestate")?,
             actor: row.try_get("", "actor")?,
             request_id: row.try_get("", "request_id")?,
             data: row.try_get::<Vec<u8>>("", "payload")?,
-            ..Envelope::default()
         };
         Ok(Self {
             position: row.try_get("", "position")?,

@@ -9,7 +9,7 @@ use super::bus::{Cursor, EventBus, Page, ReadFrom, Subscription};
 use crate::kernel::error::Result;
 use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::Envelope;
-use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent};
+use crate::kernel::telemetry::propagation::{continue_trace, extract_envelope};
 
 /// Prepares each declared topic when this process first publishes on it or listens to it. A broker
 /// that is away then is no failure of the process: the relay and the consumers repeat what failed,
@@ -69,7 +69,7 @@ fn span(record: &Envelope) -> Option<Span> {
         event_id = record.id,
         event_type = record.r#type,
     );
-    continue_trace(&span, extract_traceparent(&record.traceparent));
+    continue_trace(&span, extract_envelope(&record.traceparent, &record.tracestate));
     Some(span)
 }
 

@@ -18,7 +18,7 @@ use crate::kernel::database::Database;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::events::{Backoff, resume};
 use crate::kernel::telemetry::Metrics;
-use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent};
+use crate::kernel::telemetry::propagation::{continue_trace, extract_envelope};
 
 /// How long to wait before the end of a run is recorded again.
 const RECORD_PAUSE: Duration = Duration::from_millis(100);
@@ -71,7 +71,7 @@ impl Attempts {
             job_id = %run.id(),
             attempt = claimed.attempts,
         );
-        continue_trace(&span, extract_traceparent(&claimed.traceparent));
+        continue_trace(&span, extract_envelope(&claimed.traceparent, ""));
         let origin = claimed.origin.clone();
         let handling = resume(&self.service, origin, contained(&job, run.clone()));
         let end = async {

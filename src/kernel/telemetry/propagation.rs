@@ -1,5 +1,5 @@
 //! How a trace crosses process boundaries: W3C Trace Context over gRPC and HTTP headers, and over
-//! the `traceparent` of an event's envelope.
+//! `traceparent` and `tracestate` of an event's envelope.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// Name of the header that carries the trace, and the key in envelopes.
 const TRACEPARENT: &str = "traceparent";
+/// Name of the header that carries what tracing systems add to it, and the key in envelopes.
+const TRACESTATE: &str = "tracestate";
 
 /// The trace that the headers of a request carry; an empty context when they carry none.
 pub fn extract(headers: &HeaderMap) -> Context {
@@ -24,17 +26,41 @@ pub fn inject(headers: &mut HeaderMap) {
     TraceContextPropagator::new().inject_context(&context, &mut HeaderWriter(headers));
 }
 
-/// The trace that the `traceparent` of an envelope names; an empty context when it names none.
-pub fn extract_traceparent(traceparent: &str) -> Context {
-    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+/// A place in a trace as envelopes carry it; empty when nothing is traced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    /// `traceparent`: the trace and the span.
+    pub parent: String,
+    /// `tracestate`: what tracing systems add; empty when there is nothing.
+    pub state: String,
+}
+
+impl TraceContext {
+    /// That of the current span.
+    pub fn current() -> Self {
+        let mut carrier = HashMap::new();
+        TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
+        let mut take = |key| carrier.remove(key).unwrap_or_default();
+        Self { parent: take(TRACEPARENT), state: take(TRACESTATE) }
+    }
+}
+
+/// The trace that `traceparent` and `tracestate` of an envelope name; an empty context when they
+/// name none.
+pub fn extract_envelope(traceparent: &str, tracestate: &str) -> Context {
+    if traceparent.is_empty() {
+        return Context::new();
+    }
+    let entries = [(TRACEPARENT, traceparent), (TRACESTATE, tracestate)];
+    let stated = entries.into_iter().filter(|(_, value)| !value.is_empty());
+    let carrier: HashMap<_, _> =
+        stated.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
 }
 
-/// The `traceparent` of the current span for an envelope; empty when nothing is traced.
+/// The `traceparent` of the current span; empty when nothing is traced.
 pub fn traceparent() -> String {
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
-    carrier.remove(TRACEPARENT).unwrap_or_default()
+    TraceContext::current().parent
 }
 
 /// Makes `span` a child of what [`extract`] found. To be called before the span is entered.
@@ -78,16 +104,16 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const STATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
 
     #[test]
     fn a_trace_goes_on_over_headers_and_envelopes() {
         let provider = SdkTracerProvider::builder().build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let incoming = HeaderMap::from_iter([(
-                HeaderName::from_static(TRACEPARENT),
-                HeaderValue::from_static(PARENT),
-            )]);
+            let incoming = HeaderMap::from_iter([(TRACEPARENT, PARENT), (TRACESTATE, STATE)].map(
+                |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)),
+            ));
             let span = tracing::info_span!("call");
             continue_trace(&span, extract(&incoming));
             let _entered = span.enter();
@@ -97,15 +123,28 @@ mod tests {
             let sent = outgoing[TRACEPARENT].to_str().expect("ascii");
             assert!(sent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{sent}");
             assert_ne!(sent, PARENT, "the span in between is the parent");
-            assert_eq!(traceparent(), sent);
+            assert_eq!(outgoing[TRACESTATE], STATE);
+            let carried = TraceContext { parent: sent.to_owned(), state: STATE.to_owned() };
+            assert_eq!(TraceContext::current(), carried);
+
+            let handled = tracing::info_span!("handle event");
+            continue_trace(&handled, extract_envelope(&carried.parent, &carried.state));
+            let _handled = handled.enter();
+            assert_eq!(TraceContext::current().state, STATE);
         });
     }
 
     #[test]
     fn a_forged_traceparent_is_no_trace() {
         for text in ["", "00-zz-00f067aa0ba902b7-01", "no trace"] {
-            let context = extract_traceparent(text);
+            let context = extract_envelope(text, STATE);
             assert!(!context.span().span_context().is_valid(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_tracestate_that_cannot_be_read_costs_no_trace() {
+        let context = extract_envelope(PARENT, "no=list,=,");
+        assert!(context.span().span_context().is_valid());
     }
 }

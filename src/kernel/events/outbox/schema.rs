@@ -20,6 +20,7 @@ pub(crate) enum Outbox {
     Topic,
     Source,
     Traceparent,
+    Tracestate,
     Actor,
     RequestId,
     CreatedAt,
@@ -93,6 +94,23 @@ impl MigrationName for AddLastError {
 impl MigrationTrait for AddLastError {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let column = ColumnDef::new(Outbox::LastError).text().not_null().default("").take();
+        manager.alter_table(Table::alter().table(Outbox::Table).add_column(column).take()).await
+    }
+}
+
+/// Adds what tracing systems add to a trace. Whoever does not know it writes none.
+pub(crate) struct AddTracestate;
+
+impl MigrationName for AddTracestate {
+    fn name(&self) -> &str {
+        "kernel_0007_add_outbox_tracestate"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddTracestate {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = ColumnDef::new(Outbox::Tracestate).text().not_null().default("").take();
         manager.alter_table(Table::alter().table(Outbox::Table).add_column(column).take()).await
     }
 }

@@ -12,7 +12,7 @@ use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::events::consumer::{Consumer, Handler};
 use crate::kernel::events::origin;
 use crate::kernel::proto::events::Envelope;
-use crate::kernel::telemetry::propagation::{continue_trace, extract_traceparent};
+use crate::kernel::telemetry::propagation::{continue_trace, extract_envelope};
 
 /// The most handlers of a consumer that run at once.
 const CONCURRENCY: u32 = 16;
@@ -70,7 +70,8 @@ impl Attempts {
             event_type = envelope.r#type,
             request_id = envelope.request_id,
         );
-        continue_trace(&span, extract_traceparent(&envelope.traceparent));
+        let parent = extract_envelope(&envelope.traceparent, &envelope.tracestate);
+        continue_trace(&span, parent);
         let handled = origin::scope(&self.service, envelope, contained(handler, envelope));
         let completion = async {
             match &self.database {

@@ -182,10 +182,23 @@ impl Database {
 
     /// An outbox row was committed: wakes the relay, of this process or else of others.
     pub(crate) async fn wake_relay(&self) {
-        match self.is_postgres() && self.0.relays.none() {
+        match self.is_postgres() && self.0.relays.are_elsewhere() {
             true => notify::send(&self.0.connection).await,
             false => self.0.outbox_written.notify_one(),
         }
+    }
+
+    /// States that nobody relays the outbox: the rows are read from the database's log, so nobody
+    /// needs to be woken for them.
+    pub(crate) fn leave_outbox_to_capture(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.is_postgres(),
+            "events.relay = false leaves the outbox to change data capture, which reads the log of \
+             PostgreSQL, and the database is {}: set events.relay = true",
+            self.0.location
+        );
+        self.0.relays.switch_off();
+        Ok(())
     }
 
     /// States that a relay runs here, for as long as what this gives is kept.

@@ -59,6 +59,7 @@ pub use consumer::{Consumer, ConsumerState, ConsumerStatus, Consumers, Received,
 pub use dead_letter::dead_letter_topic;
 pub use embedded::EmbeddedBus;
 pub use kafka::KafkaBus;
+pub use outbox::prune_captured;
 pub use prepared::PreparedBus;
 pub use relay::Relay;
 pub use streams::StreamsBus;

@@ -37,6 +37,16 @@ impl Databases {
         Self(Some(PostgresDatabase::create(url)))
     }
 
+    /// The URL of the PostgreSQL database for its administrator.
+    ///
+    /// # Panics
+    /// If these databases are files.
+    pub fn admin_url(&self) -> String {
+        let postgres = self.0.as_ref().expect("the databases are on PostgreSQL");
+        let (server, _) = postgres.admin.rsplit_once('/').expect("the URL names a database");
+        format!("{server}/{}", postgres.name)
+    }
+
     /// The settings of a service's database: this file, unless the run is on real servers.
     pub fn settings(&self, service: &str, file: &Path) -> DatabaseSettings {
         let url = match &self.0 {

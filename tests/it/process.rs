@@ -59,6 +59,23 @@ async fn a_port_in_use_is_refused_with_one_line_that_names_it() {
 }
 
 #[test]
+fn a_file_cannot_leave_its_outbox_to_change_data_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(mainstay_testing::binary("identity-svc"))
+        .current_dir(&folder)
+        .env_remove(INFRA_VARIABLE)
+        .env("MAINSTAY_TLS__MODE", "plaintext")
+        .env("MAINSTAY_LISTEN", "127.0.0.1:0")
+        .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("MAINSTAY_EVENTS__RELAY", "false")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let refusal = String::from_utf8(output.stderr).unwrap();
+    assert!(refusal.contains("set events.relay = true"), "{refusal}");
+}
+
+#[test]
 fn settings_can_be_checked_and_printed_without_starting() {
     let run = |argument: &str, listen: &str| {
         std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))

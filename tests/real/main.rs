@@ -4,6 +4,7 @@
 //! it. A suite that the embedded adapters pass as well lies in `tests/suite/`, shared with `it`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a story that breaks should say where")]
 
+mod change_capture;
 mod kafka;
 mod postgres;
 mod postgres_outage;

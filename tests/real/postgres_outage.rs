@@ -21,7 +21,7 @@ const RECOVERY: Duration = Duration::from_secs(15);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_under_load_costs_nothing_that_was_acknowledged() {
     let world = World::new();
-    let mut server = Server::start();
+    let mut server = Server::start(&[]);
     let databases = Databases::on_postgres(&server.url());
     let settings = databases.settings("identity-svc", Path::new("unused"));
     let database = Database::open("identity-svc", &settings).unwrap();
@@ -63,20 +63,22 @@ async fn write(database: &Database, number: u32) -> Result<(), Error> {
 }
 
 /// A PostgreSQL server in a folder of its own.
-struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     binaries: PathBuf,
     port: u16,
+    settings: &'static [&'static str],
     child: Option<Child>,
 }
 
 impl Server {
-    fn start() -> Self {
+    /// A server with these settings, such as `wal_level=logical`.
+    pub(crate) fn start(settings: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut server = Self { folder, binaries: binaries(), port, child: None };
+        let mut server = Self { folder, binaries: binaries(), port, settings, child: None };
         let data = server.data();
         std::fs::create_dir(&data).unwrap();
         if runs_as_root() {
@@ -95,6 +97,9 @@ impl Server {
         let mut command = self.command("postgres");
         command.args(["-h", "127.0.0.1", "-c", "unix_socket_directories="]);
         command.args(["-p", &self.port.to_string()]);
+        self.settings.iter().for_each(|setting| {
+            command.args(["-c", setting]);
+        });
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + RECOVERY;
         while !self.is_ready() {
@@ -117,7 +122,8 @@ impl Server {
         }
     }
 
-    fn url(&self) -> String {
+    /// As its administrator.
+    pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 

@@ -4,7 +4,7 @@
 //! would make all commits of the server wait for each other. One that is lost, because the process
 //! died in between, costs the time until the relay looks by itself.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sea_orm::sqlx::{
     self,
@@ -18,27 +18,37 @@ use crate::kernel::error::Result;
 /// What a relay listens for. The rest of the name is the schema.
 const CHANNEL: &str = "mainstay_outbox_";
 
-/// How many relays this process runs on a database: with one, nobody else needs to be woken.
+/// The relays of a database.
 #[derive(Default)]
-pub(super) struct Relays(AtomicUsize);
+pub(super) struct Relays {
+    /// How many this process runs: with one, nobody else needs to be woken.
+    here: AtomicUsize,
+    /// There are none anywhere: change data capture does their work.
+    off: AtomicBool,
+}
 
 /// A relay that runs.
 pub(crate) struct Present<'a>(&'a Relays);
 
 impl Relays {
     pub(super) fn arrive(&self) -> Present<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.here.fetch_add(1, Ordering::Relaxed);
         Present(self)
     }
 
-    pub(super) fn none(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    pub(super) fn switch_off(&self) {
+        self.off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether those of other processes are to be woken.
+    pub(super) fn are_elsewhere(&self) -> bool {
+        self.here.load(Ordering::Relaxed) == 0 && !self.off.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Present<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.here.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 //! The columns `id`, `aggregatetype`, `aggregateid`, `type` and `payload` are those that Debezium's
 //! outbox event router reads by default, so that change data capture can replace the relay.
 
+mod captured;
 mod claim;
 mod schema;
 mod status;
@@ -20,6 +21,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::telemetry::propagation::TraceContext;
 
+pub use captured::prune_captured;
 pub(crate) use claim::{Claim, Postponed, Reach, Settled, claim};
 use schema::Outbox;
 pub(crate) use schema::{AddLastError, AddTracestate, CreateOutbox, ReadInOrder};

@@ -127,8 +127,13 @@ fn start_workers(
 ) -> anyhow::Result<Workers> {
     let workers = Workers::default();
     if let Some(database) = kernel.used_database() {
-        let relay = Relay::new(database.clone(), kernel.bus.clone(), &kernel.settings.events);
-        workers.add(relay.report_to(kernel.metrics.clone()).spawn());
+        let settings = &kernel.settings.events;
+        if settings.relay {
+            let relay = Relay::new(database.clone(), kernel.bus.clone(), settings);
+            workers.add(relay.report_to(kernel.metrics.clone()).spawn());
+        } else {
+            database.leave_outbox_to_capture()?;
+        }
     }
     for consumer in std::mem::take(&mut module.consumers) {
         let consumer = consumer.report_to(kernel.metrics.clone());
@@ -169,8 +174,7 @@ fn job_runner(
 ) -> anyhow::Result<Runner> {
     let settings = &kernel.settings;
     let inbox_retention = events::inbox_retention(pool, &settings.events)?;
-    let letter_retention = settings.events.dead_letter_retention;
-    let jobs = kernel_jobs(database, inbox_retention, letter_retention, &settings.jobs).into_iter();
+    let jobs = kernel_jobs(database, inbox_retention, &settings.events, &settings.jobs).into_iter();
     let jobs = jobs.chain(std::mem::take(&mut module.jobs));
     let sagas = std::mem::take(&mut module.sagas).into_iter();
     let jobs = jobs.chain(sagas.map(|saga| saga::job_of(saga, database.clone())));

@@ -145,6 +145,13 @@ pub struct EventSettings {
     /// does, and on PostgreSQL one in another. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub outbox_interval: Duration,
+    /// Whether the relay publishes the outbox, the same for all replicas of a service. `false` where
+    /// change data capture carries the rows to the broker, which takes PostgreSQL. Default: `true`.
+    pub relay: bool,
+    /// With `relay = false`: how long rows stay in the outbox, for a capture that begins anew with a
+    /// snapshot of the table. Default: 1 day.
+    #[serde(with = "humantime_serde")]
+    pub outbox_retention: Duration,
     /// How long events are kept whose contract states nothing, and at least half as long as
     /// consumers remember what they handled. Default: 7 days.
     #[serde(with = "humantime_serde")]
@@ -174,6 +181,8 @@ impl Default for EventSettings {
             path: PathBuf::from(".mainstay/broker.db"),
             poll_interval: Duration::from_millis(50),
             outbox_interval: Duration::from_secs(1),
+            relay: true,
+            outbox_retention: Duration::from_secs(24 * 60 * 60),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
             max_attempts: 8,

@@ -18,6 +18,7 @@ mod ambient;
 mod failure;
 mod migrate;
 mod notify;
+mod outage;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -62,6 +63,7 @@ struct Inner {
     outbox_written: Notify,
     relays: notify::Relays,
     job_enqueued: Notify,
+    outage: outage::Outage,
 }
 
 impl Database {
@@ -78,6 +80,7 @@ impl Database {
             outbox_written: Notify::new(),
             relays: notify::Relays::default(),
             job_enqueued: Notify::new(),
+            outage: outage::Outage::default(),
         })))
     }
 
@@ -126,9 +129,13 @@ impl Database {
         }
     }
 
-    /// Whether the database answers, for readiness.
+    /// Whether the database answers, for readiness. Of PostgreSQL it tells what was seen last: a pool
+    /// that is busy for a moment is no reason to send calls elsewhere.
     pub async fn ping(&self) -> Result<()> {
-        Ok(self.0.connection.ping().await?)
+        match self.is_postgres() {
+            true => self.refuse_if_away(),
+            false => Ok(self.0.connection.ping().await?),
+        }
     }
 
     /// Closes the pool once the connections in use are back.
@@ -141,7 +148,18 @@ impl Database {
         &self.0.service
     }
 
+    /// Refuses what would wait for a server that this process knows to be away.
+    pub(crate) fn refuse_if_away(&self) -> Result<()> {
+        self.0.outage.refuse()
+    }
+
+    /// Looks for outages of the server, so that this process knows of them; for ever.
+    pub(crate) async fn watch_outages(&self) {
+        outage::watch(self).await;
+    }
+
     pub(crate) async fn begin_own(&self) -> Result<Open> {
+        self.refuse_if_away()?;
         let turn = match &self.0.writers {
             Some(writers) => Some(
                 tokio::time::timeout(WRITE_PATIENCE, writers.clone().acquire_owned())

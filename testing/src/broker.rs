@@ -8,7 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
-use crate::infra;
+use crate::infra::{Infra, infra};
 
 /// How long the cluster may take to tell of its topics, and to forget some.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,11 +24,17 @@ pub struct TestBroker {
 impl TestBroker {
     /// A broker that no other test uses; `folder` goes away with the test.
     pub fn new(folder: &Path) -> Self {
+        Self::on(folder, infra())
+    }
+
+    pub(crate) fn on(folder: &Path, infra: Option<&Infra>) -> Self {
         let embedded = EventSettings { path: folder.join("broker.db"), ..EventSettings::default() };
-        let Some(infra) = infra() else { return Self { settings: embedded } };
+        let Some(infra) = infra else { return Self { settings: embedded } };
         let kafka = KafkaSettings {
             brokers: infra.kafka.brokers.clone(),
             session_timeout: SESSION_TIMEOUT,
+            // Some stories make a topic to which somebody listens already.
+            client: [("topic.metadata.refresh.interval.ms".to_owned(), "250".to_owned())].into(),
             ..KafkaSettings::default()
         };
         let topic_prefix = format!("test-{}.", uuid::Uuid::now_v7().simple());

@@ -1,12 +1,14 @@
-//! The databases of one test: files in a folder, or, on real servers, a PostgreSQL database of the
-//! test's own with one schema and one role for each service, made as an administrator makes them.
+//! The databases of one test: files in a folder, or, on real servers, a schema and a role of the
+//! test's own for each service, made as an administrator makes them.
+//!
+//! The schemas of all tests of a process lie in one PostgreSQL database: making and dropping a database
+//! for each would keep the server's disk busier than the stories do. It is swept up by a later run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, Once, OnceLock};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use mainstay::kernel::settings::DatabaseSettings;
@@ -14,27 +16,32 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Row as _};
 use uuid::Uuid;
 
-use crate::infra::infra;
+use crate::infra::{Infra, infra};
+use crate::wait::blocking;
 
 /// What gives a service its role and its schema.
 const PROVISION: &str = include_str!("../../deploy/postgres/provision.sql");
 
-/// How the databases of tests are called; the time of their making and the process follow.
+/// How the databases of test processes are called; the time of their making and the process follow.
 const PREFIX: &str = "mainstay_test_";
 
-/// The databases of one test. Dropped, they go away.
-pub struct Databases(Option<PostgresDatabase>);
+/// The databases of one test.
+pub struct Databases(Option<PostgresSchemas>);
 
 impl Databases {
     /// None yet.
-    #[allow(clippy::new_without_default, reason = "it makes a database: not what a default does")]
+    #[allow(clippy::new_without_default, reason = "which server it is, the environment says")]
     pub fn new() -> Self {
-        Self(infra().map(|infra| PostgresDatabase::create(&infra.postgres.url)))
+        Self::on(infra())
     }
 
-    /// A PostgreSQL database on the server whose administrator `url` names.
+    /// Schemas on the PostgreSQL server whose administrator `url` names.
     pub fn on_postgres(url: &str) -> Self {
-        Self(Some(PostgresDatabase::create(url)))
+        Self(Some(PostgresSchemas::new(url)))
+    }
+
+    pub(crate) fn on(infra: Option<&Infra>) -> Self {
+        Self(infra.map(|infra| PostgresSchemas::new(&infra.postgres.url)))
     }
 
     /// The URL of the PostgreSQL database for its administrator.
@@ -49,103 +56,99 @@ impl Databases {
 
     /// The settings of a service's database: this file, unless the run is on real servers.
     pub fn settings(&self, service: &str, file: &Path) -> DatabaseSettings {
-        let url = match &self.0 {
-            Some(postgres) => postgres.url(service),
-            None => format!("sqlite://{}?mode=rwc", file.display()),
-        };
-        DatabaseSettings { url: url.into(), ..DatabaseSettings::default() }
+        match &self.0 {
+            Some(postgres) => postgres.settings(service),
+            None => {
+                let url = format!("sqlite://{}?mode=rwc", file.display()).into();
+                DatabaseSettings { url, ..DatabaseSettings::default() }
+            }
+        }
     }
 }
 
-/// A database on a PostgreSQL server.
-struct PostgresDatabase {
+/// The schemas of one test on a PostgreSQL server.
+struct PostgresSchemas {
     admin: String,
-    name: String,
-    /// The URL of each service that was provisioned.
-    services: Mutex<BTreeMap<String, String>>,
+    /// What the names of the test's schemas begin with.
+    prefix: String,
+    /// The settings of each service that was provisioned.
+    services: Mutex<BTreeMap<String, DatabaseSettings>>,
 }
 
-impl PostgresDatabase {
-    fn create(admin: &str) -> Self {
+impl PostgresSchemas {
+    fn new(admin: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}{}_{}_{number}", seconds(), std::process::id());
-        let create =
-            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
-        sweep_once(admin);
-        blocking(run(options(admin), vec![create]));
-        Self { admin: admin.to_owned(), name, services: Mutex::default() }
+        Self { admin: admin.to_owned(), prefix: format!("t{number}_"), services: Mutex::default() }
     }
 
-    /// The URL with which a service connects. Provisions it the first time.
-    fn url(&self, service: &str) -> String {
-        let mut services = self.services.lock().expect("no test panics while it provisions");
-        let url = services.entry(service.to_owned()).or_insert_with(|| self.provision(service));
-        url.clone()
+    /// How a service connects. Provisions it the first time.
+    fn settings(&self, service: &str) -> DatabaseSettings {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.entry(service.to_owned()).or_insert_with(|| self.provision(service)).clone()
     }
 
-    fn provision(&self, service: &str) -> String {
-        let schema = service.trim_end_matches("-svc").replace('-', "_");
+    fn provision(&self, service: &str) -> DatabaseSettings {
+        let database = database_of_process(&self.admin);
+        let short = service.trim_end_matches("-svc").replace('-', "_");
+        let schema = format!("{}{short}", self.prefix);
         let password = Uuid::now_v7().to_string();
         let statements = PROVISION
             .replace(":'service'", &format!("'{schema}'"))
             .replace(":'password'", &format!("'{password}'"));
-        let options = options(&self.admin).database(&self.name);
+        let options = options(&self.admin).database(&database);
         let (host, port) = (options.get_host().to_owned(), options.get_port());
         blocking(run(options, vec![statements]));
-        format!("postgres://{0}_{schema}:{password}@{host}:{port}/{0}", self.name)
+        let url = format!("postgres://{database}_{schema}:{password}@{host}:{port}/{database}");
+        DatabaseSettings { url: url.into(), schema, ..DatabaseSettings::default() }
     }
 }
 
-impl Drop for PostgresDatabase {
-    fn drop(&mut self) {
-        // What is not dropped before the process ends, a later run sweeps up.
-        let _ = janitor().send((self.admin.clone(), self.name.clone()));
-    }
+/// The database of this process on a server, made when it is first needed. What processes that have
+/// ended left behind goes then.
+fn database_of_process(admin: &str) -> String {
+    static DATABASES: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || {
+        let name = format!("{PREFIX}{}_{}", seconds(), std::process::id());
+        let create =
+            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
+        blocking(run(options(admin), vec![create]));
+        sweep(admin);
+        name
+    };
+    databases.entry(admin.to_owned()).or_insert_with(make).clone()
 }
 
-/// Drops databases one after the other, behind the tests' backs.
-fn janitor() -> &'static Sender<(String, String)> {
-    static JANITOR: OnceLock<Sender<(String, String)>> = OnceLock::new();
-    JANITOR.get_or_init(|| {
-        let (sender, done) = channel::<(String, String)>();
-        std::thread::spawn(move || {
-            for (admin, name) in done {
-                blocking(remove(admin, name));
-            }
-        });
-        sender
-    })
-}
-
-/// Drops what processes that have ended left behind: a test process does not wait for the last drops.
-fn sweep_once(admin: &str) {
-    static SWEPT: Once = Once::new();
-    SWEPT.call_once(|| {
-        let mut names = blocking(names(options(admin)));
+/// Drops the databases of processes that have ended, behind the tests' backs.
+fn sweep(admin: &str) {
+    let admin = admin.to_owned();
+    std::thread::spawn(move || {
+        let mut names = blocking(names(options(&admin)));
         names.retain(|name| {
             let process = name.split('_').nth(3).and_then(|process| process.parse::<u32>().ok());
             process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
         });
         for name in names {
-            let _ = janitor().send((admin.to_owned(), name));
+            blocking(remove(&admin, &name));
         }
     });
 }
 
+/// The databases of all test processes. A server that is gone has none.
 async fn names(options: PgConnectOptions) -> Vec<String> {
-    let mut connection = connect(&options).await;
+    let Ok(mut connection) = PgConnection::connect_with(&options).await else { return Vec::new() };
     let rows = sqlx::query("SELECT datname FROM pg_database WHERE datname LIKE $1")
         .bind(format!("{PREFIX}%"))
         .fetch_all(&mut connection)
         .await
-        .expect("databases can be listed");
+        .unwrap_or_default();
     rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
 }
 
 /// Drops a database with its roles. A server that is gone has nothing to drop.
-async fn remove(admin: String, name: String) {
-    let Ok(mut connection) = PgConnection::connect_with(&options(&admin)).await else { return };
+async fn remove(admin: &str, name: &str) {
+    let Ok(mut connection) = PgConnection::connect_with(&options(admin)).await else { return };
     let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
     let _ = sqlx::raw_sql(drop).execute(&mut connection).await;
     let roles = sqlx::query("SELECT rolname::text FROM pg_roles WHERE starts_with(rolname, $1)")
@@ -182,14 +185,4 @@ fn options(url: &str) -> PgConnectOptions {
 
 fn seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
-}
-
-/// Runs to its end, also within a test that runs on a runtime itself.
-fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("the machine takes another runtime").block_on(work)
-    };
-    std::thread::scope(|scope| scope.spawn(run).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

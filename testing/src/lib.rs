@@ -14,6 +14,7 @@ mod infra;
 mod mesh;
 mod platform;
 mod redis;
+mod registry;
 mod rest;
 mod wait;
 

@@ -30,6 +30,7 @@ use crate::broker::TestBroker;
 use crate::certificates::Authority;
 use crate::databases::Databases;
 use crate::infra::infra;
+use crate::registry::TestRegistry;
 
 /// How long a process in a test still accepts calls when it drains: the registry of a test is read
 /// every few milliseconds.
@@ -53,7 +54,7 @@ pub struct TestMesh {
     folder: TempDir,
     databases: Databases,
     authority: Mutex<Authority>,
-    registry_settings: RegistrySettings,
+    registry_of_test: TestRegistry,
     registry: OnceLock<Arc<dyn Registry>>,
     bus: OnceLock<Arc<PreparedBus>>,
     publisher: OnceCell<(Database, Worker)>,
@@ -63,21 +64,21 @@ impl TestMesh {
     /// An empty mesh.
     #[allow(clippy::new_without_default, reason = "it makes a folder: not what a default does")]
     pub fn new() -> Self {
-        Self::in_folder(registry_settings)
+        Self::in_folder(|folder| TestRegistry::new(folder, infra()))
     }
 
     /// An empty mesh that finds its services by a registry of the test's own.
     pub fn with_registry(settings: RegistrySettings) -> Self {
-        Self::in_folder(|_| settings)
+        Self::in_folder(|_| TestRegistry::of(settings))
     }
 
-    fn in_folder(registry: impl FnOnce(&Path) -> RegistrySettings) -> Self {
+    fn in_folder(registry: impl FnOnce(&Path) -> TestRegistry) -> Self {
         install_telemetry();
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Mutex::new(Authority::new(&folder.path().join("tls")));
         Self {
             broker: TestBroker::new(folder.path()),
-            registry_settings: registry(folder.path()),
+            registry_of_test: registry(folder.path()),
             folder,
             databases: Databases::new(),
             authority,
@@ -93,7 +94,7 @@ impl TestMesh {
         let kernel = KernelSettings {
             data_dir: self.path().join("data"),
             database: self.database_settings(service),
-            registry: self.registry_settings.clone(),
+            registry: self.registry_of_test.settings().clone(),
             events: self.event_settings(),
             jobs: JobSettings { poll_interval: JOB_POLL_INTERVAL, ..JobSettings::default() },
             tls: self.authority().settings(service),
@@ -140,7 +141,7 @@ impl TestMesh {
 
     /// Which instances of which services there are.
     pub fn registry(&self) -> &Arc<dyn Registry> {
-        self.registry.get_or_init(|| open_registry(&self.registry_settings))
+        self.registry.get_or_init(|| open_registry(self.registry_of_test.settings()))
     }
 
     /// The broker.
@@ -205,20 +206,6 @@ impl TestMesh {
     fn authority(&self) -> std::sync::MutexGuard<'_, Authority> {
         self.authority.lock().expect("no test panics while it issues a certificate")
     }
-}
-
-/// The registry of a new world in `folder`: the run's Consul, with names of the world's own, or a
-/// directory.
-pub(crate) fn registry_settings(folder: &Path) -> RegistrySettings {
-    let mut settings =
-        RegistrySettings { path: folder.join("registry"), ..RegistrySettings::default() };
-    if let Some(infra) = infra() {
-        settings.kind = RegistryKind::Consul;
-        settings.consul.url = infra.consul.url.clone();
-        settings.consul.token = infra.consul.token.clone().into();
-        settings.consul.prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
-    }
-    settings
 }
 
 /// Opens a registry without waiting for it, for callers that cannot.

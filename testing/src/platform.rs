@@ -11,14 +11,15 @@ use mainstay::contract::operations::OPERATOR;
 use mainstay::contract::{self, audit, auth, authz, billing, identity};
 use mainstay::kernel::events::{EventBus, open_bus};
 use mainstay::kernel::lifecycle::MeshClient;
-use mainstay::kernel::settings::{RedisSettings, RegistryKind, RegistrySettings};
+use mainstay::kernel::settings::RedisSettings;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::broker::TestBroker;
 use crate::certificates::Authority;
 use crate::databases::Databases;
-use crate::mesh::registry_settings;
+use crate::infra::{Infra, infra};
+use crate::registry::TestRegistry;
 use crate::rest::Rest;
 use crate::wait::eventually;
 pub use process::binary;
@@ -64,7 +65,7 @@ pub struct Platform {
     folder: TempDir,
     databases: Databases,
     authority: Authority,
-    registry: RegistrySettings,
+    registry: TestRegistry,
     variables: Vec<(String, String)>,
 }
 
@@ -100,7 +101,21 @@ impl Platform {
 
     /// As [`Platform::start_with`], with these services alone.
     pub async fn start_services(services: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut platform = Self::prepare(variables);
+        Self::launch_all(services, infra(), variables).await
+    }
+
+    /// As [`Platform::start_with`], on these servers, of which some may be the story's own.
+    pub async fn start_on(servers: &Infra, variables: &[(&str, &str)]) -> Self {
+        let services = SERVICES.map(|(service, _)| service);
+        Self::launch_all(&services, Some(servers), variables).await
+    }
+
+    async fn launch_all(
+        services: &[&str],
+        servers: Option<&Infra>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut platform = Self::prepare(servers, variables);
         for (service, binary) in SERVICES.into_iter().filter(|(name, _)| services.contains(name)) {
             let process = platform.launch(service, binary);
             platform.processes.insert(service, process);
@@ -146,9 +161,10 @@ impl Platform {
         let tokens = self.rest().post("/api/v1/auth/login", credentials).await.data();
         let token = tokens["access_token"].as_str().expect("login answers a token");
         let rest = self.rest().with_bearer(token);
+        // Until then identity answers that it is being created.
         let me = eventually("identity has heard of the account", async || {
             let reply = rest.get("/api/v1/users/me").await;
-            (reply.status != 404).then(|| reply.data())
+            (![404, 503].contains(&reply.status)).then(|| reply.data())
         })
         .await;
         Account {
@@ -204,25 +220,19 @@ impl Platform {
     /// A member of the mesh with a certificate for `identity`, for calls past the gateway.
     pub fn client(&self, identity: &str) -> MeshClient {
         self.authority.settings(identity);
-        MeshClient::with_registry(self.path(), identity, &self.registry, contract::pool())
+        MeshClient::with_registry(self.path(), identity, self.registry.settings(), contract::pool())
             .unwrap_or_else(|error| panic!("{identity} cannot join: {error:#}"))
     }
 
     /// The environment variables by which a process finds the platform's services.
     pub fn registry_variables(&self) -> Vec<(String, String)> {
-        let RegistrySettings { kind, path, consul, .. } = &self.registry;
-        let stated = match kind {
-            RegistryKind::Consul => vec![
-                ("KIND", "consul".to_owned()),
-                ("CONSUL__URL", consul.url.clone()),
-                ("CONSUL__TOKEN", consul.token.expose().clone()),
-                ("CONSUL__PREFIX", consul.prefix.clone()),
-            ],
-            // Platforms of tests run on a folder or on Consul.
-            _ => vec![("PATH", text(path))],
-        };
-        let named = |(name, value)| (format!("MAINSTAY_REGISTRY__{name}"), value);
-        stated.into_iter().map(named).collect()
+        self.registry.variables()
+    }
+
+    /// The ids of all processes, by their services; `None` of one that has ended. They are the same
+    /// for as long as nothing was restarted.
+    pub fn process_ids(&mut self) -> BTreeMap<&'static str, Option<u32>> {
+        self.processes.iter_mut().map(|(service, process)| (*service, process.id())).collect()
     }
 
     /// What a process has logged.
@@ -253,7 +263,7 @@ impl Platform {
         self.processes.get(service).is_some_and(Process::runs)
     }
 
-    fn prepare(variables: &[(&str, &str)]) -> Self {
+    fn prepare(servers: Option<&Infra>, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Authority::new(&folder.path().join("tls"));
         for identity in PEOPLE {
@@ -266,11 +276,11 @@ impl Platform {
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self {
             processes: BTreeMap::new(),
-            registry: registry_settings(folder.path()),
+            registry: TestRegistry::new(folder.path(), servers),
             variables: variables.collect(),
-            broker: TestBroker::new(folder.path()),
+            broker: TestBroker::on(folder.path(), servers),
             folder,
-            databases: Databases::new(),
+            databases: Databases::on(servers),
             authority,
         }
     }
@@ -284,8 +294,9 @@ impl Platform {
         variables.extend(self.registry_variables());
         if service != GATEWAY {
             let file = root.join("data").join(format!("{service}.db"));
-            let url = self.databases.settings(service, &file).url.expose().clone();
-            variables.push(("MAINSTAY_DATABASE__URL".into(), url));
+            let database = self.databases.settings(service, &file);
+            variables.push(("MAINSTAY_DATABASE__URL".into(), database.url.expose().clone()));
+            variables.push(("MAINSTAY_DATABASE__SCHEMA".into(), database.schema));
         }
         for (name, file) in [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)] {
             let file = file.expect("the authority names every file");

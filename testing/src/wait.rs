@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use mainstay::kernel::call::{self, Call, User};
 
-/// How long [`eventually`] waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long [`eventually`] waits: longer than anything takes, on a machine that is busy with other
+/// tests and builds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often [`eventually`] looks.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -14,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Looks every 20 ms until `probe` finds something.
 ///
 /// # Panics
-/// After 10 s, naming `what` was waited for.
+/// After 30 s, naming `what` was waited for.
 pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
     within(PATIENCE, what, probe).await
 }
@@ -53,4 +54,14 @@ pub async fn as_user_with_plan<F: Future>(user_id: &str, plan: &str, future: F) 
         deadline: None,
     };
     call::scope(Arc::new(call), future).await
+}
+
+/// Runs to its end, also within a test that runs on a runtime itself.
+pub(crate) fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("the machine takes another runtime").block_on(work)
+    };
+    std::thread::scope(|scope| scope.spawn(run).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -7,6 +7,7 @@ use mainstay_testing::{ADMIN_EMAIL, Platform};
 #[tokio::test]
 async fn whoami_logs_in_and_calls_identity_through_the_client_traits() {
     let platform = Platform::start().await;
+    platform.admin().await;
     let user = platform.sign_up("ada@example.org").await;
 
     let whoami = |arguments: &[&str]| {

@@ -180,9 +180,9 @@ pub(crate) async fn outbox(database: &Database) -> Vec<Envelope> {
         .collect()
 }
 
-/// Polls until `probe` gives a value; gives up after 20 s, naming `what`.
+/// Polls until `probe` gives a value; gives up after 30 s, naming `what`.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(value) = probe().await {
             return value;

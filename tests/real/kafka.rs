@@ -161,6 +161,19 @@ async fn a_record_that_is_too_large_is_refused_and_others_go_on() {
     assert_eq!(page.records.len(), 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_after_its_consumer_began_is_found() {
+    infra();
+    let world = World::new();
+    let bus = bus_with(&world, &[TopicSpec::new("early")]).await;
+    let mut subscription = subscribe(&bus, "group", &["early", "late"]).await;
+    bus.publish(records("early", 3)).await.unwrap();
+    take(&mut subscription, 3).await;
+    bus.prepare(&[TopicSpec::new("late")]).await.unwrap();
+    bus.publish(records("late", 3)).await.unwrap();
+    take(&mut subscription, 3).await;
+}
+
 /// Publishes a record with these headers, as a program that knows nothing of us would.
 async fn publish_raw(world: &World, topic: &str, headers: &[(&str, &[u8])]) {
     let producer: FutureProducer =

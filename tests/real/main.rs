@@ -6,6 +6,7 @@
 
 mod change_capture;
 mod kafka;
+mod outages;
 mod postgres;
 mod postgres_outage;
 mod redis_away;

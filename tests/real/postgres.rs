@@ -22,6 +22,7 @@ async fn no_service_reads_the_tables_of_another() {
     let world = World::new();
     let _identity = world.database("identity-svc").await;
     let audit = world.database("audit-svc").await;
+    let schema = world.database_settings("identity-svc").schema;
     for statement in [
         "SELECT * FROM identity.notes",
         "INSERT INTO identity.notes (text) VALUES ('x')",
@@ -29,6 +30,7 @@ async fn no_service_reads_the_tables_of_another() {
         "CREATE TABLE public.mine (id bigint)",
         "CREATE SCHEMA mine",
     ] {
+        let statement = &statement.replace("identity.", &format!("{schema}."));
         let error = audit.connection().execute_unprepared(statement).await.unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{statement}: {error}");
     }

@@ -1,5 +1,10 @@
 //! Servers of a story's own: killed and started again, as nobody may do with those of the run.
 
+pub(crate) mod consul;
+pub(crate) mod etcd;
+pub(crate) mod kafka;
+pub(crate) mod postgres;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,6 +28,12 @@ impl Server {
             Self { program: find(program), arguments: arguments.to_vec(), child: None };
         server.restart();
         server
+    }
+
+    /// Runs it to its end, which must be a good one.
+    fn run(program: &str, arguments: &[String]) {
+        let ended = Command::new(find(program)).args(arguments).output().unwrap();
+        assert!(ended.status.success(), "{program}: {}", String::from_utf8_lossy(&ended.stdout));
     }
 
     /// Ends it as a crash would.
@@ -64,10 +75,15 @@ fn find(program: &str) -> PathBuf {
     if let Some(found) = installed.into_iter().find(|path| path.is_file()) {
         return found;
     }
-    let infra = std::env::var_os(INFRA_VARIABLE).map(PathBuf::from).unwrap_or_default();
-    infra.parent().and_then(|folder| beneath(folder, program, DEEPEST)).unwrap_or_else(|| {
+    beneath(&infra_folder(), program, DEEPEST).unwrap_or_else(|| {
         panic!("{program} is neither installed nor unpacked; mend: cargo xtask infra up")
     })
+}
+
+/// Where `cargo xtask infra up` keeps what it brings along.
+fn infra_folder() -> PathBuf {
+    let infra = std::env::var_os(INFRA_VARIABLE).map(PathBuf::from).unwrap_or_default();
+    infra.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// `bin/<program>` in some folder. Folders that may not be read belong to other servers.

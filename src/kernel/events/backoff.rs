@@ -6,6 +6,9 @@ use rand::RngExt as _;
 
 use crate::kernel::settings::EventSettings;
 
+/// The longest wait for something that is away: when it is back, all is soon well.
+const LONGEST_OUTAGE_WAIT: Duration = Duration::from_secs(5);
+
 /// Exponential back-off with full jitter: a wait is drawn from nothing to its nominal length, so
 /// that what failed together spreads over the whole time instead of coming back in waves.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,12 @@ impl Backoff {
         self.nominal(attempts).mul_f64(rand::rng().random_range(0.0..=1.0))
     }
 
+    /// As [`Backoff::wait`], while something is away that comes back by itself.
+    pub(crate) fn wait_out(self, attempts: u32) -> Duration {
+        let longest = self.longest.min(LONGEST_OUTAGE_WAIT);
+        Self { longest, ..self }.wait(attempts)
+    }
+
     /// The longest that [`Backoff::wait`] may be.
     fn nominal(self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(20);
@@ -46,6 +55,15 @@ mod tests {
         for (attempts, nominal) in [(0, 100), (1, 100), (2, 200), (5, 1600), (99, 30_000)] {
             assert_eq!(backoff.nominal(attempts).as_millis(), nominal, "{attempts}");
         }
+    }
+
+    #[test]
+    fn an_outage_is_waited_out_in_short_steps() {
+        let backoff = Backoff::between(Duration::from_secs(8), Duration::from_secs(30));
+        let waits: Vec<_> = (0..400).map(|_| backoff.wait_out(9)).collect();
+        assert!(waits.iter().all(|wait| *wait <= LONGEST_OUTAGE_WAIT));
+        let late = waits.iter().filter(|wait| **wait > LONGEST_OUTAGE_WAIT / 2).count();
+        assert!((100..300).contains(&late), "{late} of 400 waits in the later half");
     }
 
     #[test]

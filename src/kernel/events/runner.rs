@@ -90,9 +90,13 @@ impl Runner {
                 Err(panic) => Fault { outage: false, reason: panic_text(&*panic) },
             };
             failures += 1;
+            let wait = match fault.outage {
+                true => self.backoff.wait_out(failures),
+                false => self.backoff.wait(failures),
+            };
             self.report_fault(fault, failures);
             tokio::select! {
-                () = tokio::time::sleep(self.backoff.wait(failures)) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => {}
             }
         }

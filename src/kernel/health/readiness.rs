@@ -1,5 +1,6 @@
 //! The conditions under which a process may take traffic.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ struct State {
     phase: Phase,
     checks: Vec<(String, Check)>,
     dispensable: Vec<(String, Check)>,
+    /// The checks that failed when somebody last asked.
+    failing: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +91,21 @@ impl Readiness {
             Phase::Ready => None,
         };
         let lifecycle = lifecycle.map(|reason| Reason::new("lifecycle", reason));
-        lifecycle.into_iter().chain(failed(&checks).await).collect()
+        let failed = failed(&checks).await;
+        self.tell_changes(&failed);
+        lifecycle.into_iter().chain(failed).collect()
+    }
+
+    /// Logs which checks began to fail, and which hold again.
+    fn tell_changes(&self, failed: &[Reason]) {
+        let failing = failed.iter().map(|reason| reason.name.clone()).collect();
+        let before = std::mem::replace(&mut self.lock().failing, failing);
+        for Reason { name, reason } in failed.iter().filter(|new| !before.contains(&new.name)) {
+            tracing::warn!(check = name, reason, "not ready");
+        }
+        for check in before.iter().filter(|name| failed.iter().all(|new| new.name != **name)) {
+            tracing::info!(check, "ready again");
+        }
     }
 
     /// What is wrong though the process can do without it; empty when nothing is.

@@ -124,7 +124,7 @@ impl Runner {
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "the queue of jobs cannot be read");
-                    backoff.wait(failures)
+                    backoff.wait_out(failures)
                 }
             };
             tokio::select! {

@@ -12,7 +12,7 @@ use super::validate::Contracts;
 use crate::kernel::database::Database;
 use crate::kernel::events::{self, PermissionDeclaration, Relay, declare, json_schema};
 use crate::kernel::health::{admin_app, grpc_health};
-use crate::kernel::jobs::{Runner, kernel_jobs};
+use crate::kernel::jobs::{Runner, Worker, kernel_jobs};
 use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
 use crate::kernel::saga;
@@ -127,13 +127,9 @@ fn start_workers(
 ) -> anyhow::Result<Workers> {
     let workers = Workers::default();
     if let Some(database) = kernel.used_database() {
-        let settings = &kernel.settings.events;
-        if settings.relay {
-            let relay = Relay::new(database.clone(), kernel.bus.clone(), settings);
-            workers.add(relay.report_to(kernel.metrics.clone()).spawn());
-        } else {
-            database.leave_outbox_to_capture()?;
-        }
+        workers.add(outage_watch(database.clone()));
+        let relay = Relay::new(database.clone(), kernel.bus.clone(), &kernel.settings.events);
+        workers.add(relay.report_to(kernel.metrics.clone()).spawn());
     }
     for consumer in std::mem::take(&mut module.consumers) {
         let consumer = consumer.report_to(kernel.metrics.clone());
@@ -163,6 +159,16 @@ fn start_workers(
         }
     });
     Ok(workers)
+}
+
+/// What knows when the database is away, so that calls need not wait to find out.
+fn outage_watch(database: Database) -> Worker {
+    Worker::spawn("database watch", |stop| async move {
+        tokio::select! {
+            () = database.watch_outages() => {}
+            () = stop.cancelled() => {}
+        }
+    })
 }
 
 /// The runner of the kernel's jobs, the service's own and those of its sagas.

@@ -72,6 +72,14 @@ impl Process {
         self.child.is_some()
     }
 
+    /// Its id among the machine's processes, if it runs.
+    pub(super) fn id(&mut self) -> Option<u32> {
+        if self.exit_status().is_some() {
+            return None;
+        }
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Starts the process on the ports it has.
     pub(super) fn launch(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);

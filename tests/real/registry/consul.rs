@@ -19,7 +19,8 @@ use mainstay_testing::{FakeAuthz, Rest, TestMesh, within};
 
 use super::load::Load;
 use super::suite::{addresses, contract, instance, sees};
-use crate::servers::{Server, free_port};
+use crate::servers::consul::PrivateConsul;
+use crate::servers::free_port;
 
 /// How soon everything must be as before when Consul is back.
 const RECOVERY: Duration = Duration::from_secs(15);
@@ -49,61 +50,27 @@ fn ready() -> Readiness {
     readiness
 }
 
-/// A Consul of the story's own, which forgets everything when it is killed.
-struct Consul {
-    server: Server,
-    url: String,
+/// An agent of the story's own, which takes registrations.
+async fn private(config: &str, check: ConsulCheck) -> (PrivateConsul, ConsulSettings) {
+    let consul = PrivateConsul::start(config);
+    let url = consul.url().to_owned();
+    let settings = ConsulSettings { url, check, ..ConsulSettings::default() };
+    takes_registrations(&settings).await;
+    (consul, settings)
 }
 
-impl Consul {
-    fn start(config: &str) -> Self {
-        let port = free_port();
-        Self::serve(&format!("http://127.0.0.1:{port}"), &["-http-port", &port.to_string()], config)
-    }
-
-    fn serve(url: &str, ports: &[&str], config: &str) -> Self {
-        let [lan, wan, rpc] = [free_port(), free_port(), free_port()].map(|port| port.to_string());
-        let fixed = [
-            "agent",
-            "-dev",
-            "-bind",
-            "127.0.0.1",
-            "-client",
-            "127.0.0.1",
-            "-dns-port",
-            "-1",
-            "-grpc-port",
-            "-1",
-            "-serf-lan-port",
-            &lan,
-            "-serf-wan-port",
-            &wan,
-            "-server-port",
-            &rpc,
-            "-hcl",
-            config,
-        ];
-        let arguments: Vec<_> = fixed.iter().chain(ports).map(|text| (*text).to_owned()).collect();
-        Self { server: Server::start("consul", &arguments), url: url.to_owned() }
-    }
-
-    fn settings(&self, check: ConsulCheck) -> ConsulSettings {
-        ConsulSettings { url: self.url.clone(), check, ..ConsulSettings::default() }
-    }
-
-    /// Waits until it takes registrations.
-    async fn ready(&self, settings: &ConsulSettings) {
-        let registry = open(settings, &ready()).await;
-        within(RECOVERY, "consul has a leader", async || {
-            let registered = registry.register(instance("probe-svc", "1", "h:1")).await.unwrap();
-            let mut watch = registry.watch();
-            let seen = watch.wait_for(|snapshot| snapshot.contains_key("probe-svc"));
-            let seen = tokio::time::timeout(Duration::from_secs(1), seen).await.is_ok();
-            registered.deregister().await.is_ok().then_some(())?;
-            seen.then_some(())
-        })
-        .await;
-    }
+/// Waits until an agent takes registrations.
+async fn takes_registrations(settings: &ConsulSettings) {
+    let registry = open(settings, &ready()).await;
+    within(RECOVERY, "consul has a leader", async || {
+        let registered = registry.register(instance("probe-svc", "1", "h:1")).await.unwrap();
+        let mut watch = registry.watch();
+        let seen = watch.wait_for(|snapshot| snapshot.contains_key("probe-svc"));
+        let seen = tokio::time::timeout(Duration::from_secs(1), seen).await.is_ok();
+        registered.deregister().await.is_ok().then_some(())?;
+        seen.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -198,12 +165,16 @@ async fn an_agent_with_certificates_asks_the_service_itself_over_tls() {
         path(&own.key_file)
     );
     let ports = ["-http-port", "-1", "-https-port", &port.to_string()];
-    let consul = Consul::serve(&format!("https://localhost:{port}"), &ports, &config);
-    let mut settings = consul.settings(ConsulCheck::Ttl);
+    let consul = PrivateConsul::serve(&format!("https://localhost:{port}"), &ports, &config);
+    let mut settings = ConsulSettings {
+        url: consul.url().to_owned(),
+        check: ConsulCheck::Ttl,
+        ..ConsulSettings::default()
+    };
     settings.tls.ca_file = own.ca_file.clone();
     settings.tls.cert_file = own.cert_file.clone();
     settings.tls.key_file = own.key_file.clone();
-    consul.ready(&settings).await;
+    takes_registrations(&settings).await;
 
     let service = healthy_service(&authority).await;
     settings.check = ConsulCheck::GrpcTls;
@@ -235,9 +206,7 @@ async fn healthy_service(authority: &Authority) -> Serving {
 
 #[tokio::test]
 async fn calls_flow_while_consul_is_killed_and_comes_back_with_no_memory() {
-    let mut consul = Consul::start("");
-    let settings = consul.settings(ConsulCheck::Grpc);
-    consul.ready(&settings).await;
+    let (mut consul, settings) = private("", ConsulCheck::Grpc).await;
     let mesh = TestMesh::with_registry(RegistrySettings {
         kind: RegistryKind::Consul,
         grace: GRACE,
@@ -250,9 +219,9 @@ async fn calls_flow_while_consul_is_killed_and_comes_back_with_no_memory() {
 
     let load = Load::start(&mesh);
     load.more_calls(20).await;
-    consul.server.kill();
+    consul.kill();
     load.more_calls(100).await;
-    consul.server.restart();
+    consul.restart();
     within(RECOVERY, "the service announces itself to a Consul that forgot it", async || {
         let stranger = open(&settings, &ready()).await;
         let seen = addresses(&stranger.watch().borrow(), authz::SERVICE);
@@ -271,17 +240,15 @@ async fn calls_flow_while_consul_is_killed_and_comes_back_with_no_memory() {
 
 #[tokio::test]
 async fn an_instance_that_starts_without_consul_is_announced_when_it_comes() {
-    let mut consul = Consul::start("");
-    let settings = consul.settings(ConsulCheck::Ttl);
-    consul.ready(&settings).await;
-    consul.server.kill();
+    let (mut consul, settings) = private("", ConsulCheck::Ttl).await;
+    consul.kill();
     let readiness = ready();
     let registry = open(&settings, &readiness).await;
     let registration: Box<dyn Registration> =
         registry.register(instance("a-svc", "1", "h:1")).await.unwrap();
     assert_eq!(readiness.reasons().await[0].name, "registry");
 
-    consul.server.restart();
+    consul.restart();
     let mut watch = registry.watch();
     let seen = watch.wait_for(|snapshot| addresses(snapshot, "a-svc") == ["h:1"]);
     tokio::time::timeout(RECOVERY, seen).await.expect("it is announced").unwrap();

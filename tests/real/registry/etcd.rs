@@ -9,11 +9,11 @@ use mainstay::kernel::registry::{EtcdRegistry, Registry};
 use mainstay::kernel::settings::{EtcdSettings, RegistryKind, RegistrySettings};
 use mainstay_testing::{FakeAuthz, Rest, TestMesh, within};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::load::Load;
 use super::suite::{addresses, contract, instance, sees};
-use crate::servers::{Server, free_port};
+use crate::servers::etcd::PrivateEtcd;
+use crate::servers::free_port;
 
 /// How soon everything must be as before when etcd is back.
 const RECOVERY: Duration = Duration::from_secs(15);
@@ -35,72 +35,36 @@ async fn open(settings: &EtcdSettings) -> EtcdRegistry {
     EtcdRegistry::open(settings, GRACE, &Readiness::default()).await.unwrap()
 }
 
-/// An etcd of the story's own.
-struct Etcd {
-    server: Server,
-    folder: TempDir,
-    url: String,
+/// The same names on an etcd of the story's own, which takes registrations.
+async fn private() -> (PrivateEtcd, EtcdSettings) {
+    let etcd = PrivateEtcd::start();
+    let settings = EtcdSettings { urls: vec![etcd.url().to_owned()], ..settings() };
+    let registry = open(&settings).await;
+    let registered = registry.register(instance("probe-svc", "1", "h:1")).await.unwrap();
+    sees(&mut registry.watch(), "probe-svc", &["h:1"]).await;
+    registered.deregister().await.unwrap();
+    (etcd, settings)
 }
 
-impl Etcd {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("http://127.0.0.1:{}", free_port());
-        let peers = format!("http://127.0.0.1:{}", free_port());
-        let data = folder.path().join("data").display().to_string();
-        let arguments = [
-            ("--data-dir", &data),
-            ("--listen-client-urls", &url),
-            ("--advertise-client-urls", &url),
-            ("--listen-peer-urls", &peers),
-            ("--initial-advertise-peer-urls", &peers),
-            ("--initial-cluster", &format!("default={peers}")),
-        ];
-        let arguments: Vec<_> = arguments
-            .into_iter()
-            .flat_map(|(name, value)| [name.to_owned(), value.clone()])
-            .collect();
-        Self { server: Server::start("etcd", &arguments), folder, url }
-    }
-
-    fn settings(&self) -> EtcdSettings {
-        EtcdSettings { urls: vec![self.url.clone()], ..settings() }
-    }
-
-    /// Ends it and takes all it knew away.
-    fn kill_and_wipe(&mut self) {
-        self.server.kill();
-        std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
-    }
-
-    /// From now on only `mainstay` with the password `secret` may use the platform's keys.
-    async fn demand_passwords(&self, prefix: &str) {
-        let base64 = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
-        let (key, range_end) = (base64(format!("/{prefix}/")), base64(format!("/{prefix}0")));
-        let permission = json!({"permType": "READWRITE", "key": key, "range_end": range_end});
-        let steps = [
-            ("user/add", json!({"name": "root", "password": "root"})),
-            ("role/add", json!({"name": "root"})),
-            ("user/grant", json!({"user": "root", "role": "root"})),
-            ("user/add", json!({"name": "mainstay", "password": "secret"})),
-            ("role/add", json!({"name": "mainstay"})),
-            ("role/grant", json!({"name": "mainstay", "perm": permission})),
-            ("user/grant", json!({"user": "mainstay", "role": "mainstay"})),
-            ("enable", json!({})),
-        ];
-        let rest = Rest::new(self.url.trim_start_matches("http://"));
-        for (step, body) in steps {
-            let reply = rest.post(&format!("/v3/auth/{step}"), body).await;
-            assert_eq!(reply.status, 200, "{step}");
-        }
-    }
-
-    /// Waits until it takes registrations.
-    async fn ready(&self, settings: &EtcdSettings) {
-        let registry = open(settings).await;
-        let registered = registry.register(instance("probe-svc", "1", "h:1")).await.unwrap();
-        sees(&mut registry.watch(), "probe-svc", &["h:1"]).await;
-        registered.deregister().await.unwrap();
+/// From now on only `mainstay` with the password `secret` may use the platform's keys.
+async fn demand_passwords(url: &str, prefix: &str) {
+    let base64 = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+    let (key, range_end) = (base64(format!("/{prefix}/")), base64(format!("/{prefix}0")));
+    let permission = json!({"permType": "READWRITE", "key": key, "range_end": range_end});
+    let steps = [
+        ("user/add", json!({"name": "root", "password": "root"})),
+        ("role/add", json!({"name": "root"})),
+        ("user/grant", json!({"user": "root", "role": "root"})),
+        ("user/add", json!({"name": "mainstay", "password": "secret"})),
+        ("role/add", json!({"name": "mainstay"})),
+        ("role/grant", json!({"name": "mainstay", "perm": permission})),
+        ("user/grant", json!({"user": "mainstay", "role": "mainstay"})),
+        ("enable", json!({})),
+    ];
+    let rest = Rest::new(url.trim_start_matches("http://"));
+    for (step, body) in steps {
+        let reply = rest.post(&format!("/v3/auth/{step}"), body).await;
+        assert_eq!(reply.status, 200, "{step}");
     }
 }
 
@@ -145,9 +109,7 @@ async fn a_member_that_does_not_answer_is_passed_over() {
 
 #[tokio::test]
 async fn calls_flow_while_etcd_is_killed_and_comes_back_with_no_memory() {
-    let mut etcd = Etcd::start();
-    let settings = etcd.settings();
-    etcd.ready(&settings).await;
+    let (mut etcd, settings) = private().await;
     let mesh = TestMesh::with_registry(RegistrySettings {
         kind: RegistryKind::Etcd,
         grace: GRACE,
@@ -160,13 +122,13 @@ async fn calls_flow_while_etcd_is_killed_and_comes_back_with_no_memory() {
 
     let load = Load::start(&mesh);
     load.more_calls(20).await;
-    etcd.server.kill();
+    etcd.kill();
     load.more_calls(100).await;
-    etcd.server.restart();
+    etcd.restart();
     recovered(&settings, &here).await;
     etcd.kill_and_wipe();
     load.more_calls(20).await;
-    etcd.server.restart();
+    etcd.restart();
     recovered(&settings, &here).await;
     // Past the grace, so that nothing is left of what was known before.
     load.calls_for(GRACE).await;
@@ -177,10 +139,8 @@ async fn calls_flow_while_etcd_is_killed_and_comes_back_with_no_memory() {
 
 #[tokio::test]
 async fn a_user_reads_and_writes_its_own_platform_and_a_stranger_is_refused() {
-    let mut etcd = Etcd::start();
-    let nobody = etcd.settings();
-    etcd.ready(&nobody).await;
-    etcd.demand_passwords(&nobody.prefix).await;
+    let (mut etcd, nobody) = private().await;
+    demand_passwords(etcd.url(), &nobody.prefix).await;
     let known =
         EtcdSettings { user: "mainstay".into(), password: "secret".into(), ..nobody.clone() };
     contract(async || open(&known).await).await;
@@ -188,7 +148,7 @@ async fn a_user_reads_and_writes_its_own_platform_and_a_stranger_is_refused() {
     // Restarted, it has forgotten the tokens it gave out.
     let registry = open(&known).await;
     let registration = registry.register(instance("a-svc", "1", "h:1")).await.unwrap();
-    etcd.server.restart();
+    etcd.restart();
     within(RECOVERY, "the instance is announced again", async || {
         let stranger = open(&known).await;
         let seen = addresses(&stranger.watch().borrow(), "a-svc");

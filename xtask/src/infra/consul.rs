@@ -128,6 +128,8 @@ fn settings(site: &Site, program: &Program) -> Value {
         // Elections as fast as one node on loopback can have them.
         "performance": {"raft_multiplier": 1},
         "disable_update_check": true,
+        // Each probe of a service is worth five lines to it otherwise.
+        "log_level": "warn",
     })
 }
 

@@ -17,6 +17,9 @@ use crate::kernel::settings::{Compression, EventSettings, KafkaSettings};
 const RECONNECT_BACKOFF: Duration = Duration::from_secs(2);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon a topic is noticed that somebody makes after this process has begun to listen to it; a
+/// consumer asks the cluster as often. `events.kafka.client` may change it.
+const TOPIC_REFRESH: Duration = Duration::from_secs(2);
 /// Kilobytes that a consumer fetches ahead.
 const FETCH_AHEAD: &str = "16384";
 /// Milliseconds after which a fetch that met a full buffer is tried again.
@@ -114,6 +117,7 @@ impl Client {
     /// For those who ask and change the cluster.
     pub(super) fn for_admin(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        config.set("topic.metadata.refresh.interval.ms", millis(TOPIC_REFRESH));
         for (property, value) in &self.settings.client {
             config.set(property, value);
         }

@@ -1,6 +1,7 @@
 //! From a delivery to its end: attempts with back-off, and for what will not do the dead letters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost_reflect::DescriptorPool;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +109,11 @@ impl Settler {
             }
             self.report_retry(envelope, &failure, attempts, &error);
             self.ledger.save(envelope, tried).await;
-            if !self.wait(attempts, stop).await {
+            let wait = match failure.verdict {
+                Verdict::Outage => self.backoff.wait_out(attempts),
+                _ => self.backoff.wait(attempts),
+            };
+            if !self.wait(wait, stop).await {
                 self.ledger.put_back(envelope, tried.clone());
                 return Outcome::Stopped;
             }
@@ -169,7 +174,7 @@ impl Settler {
                 error = describe(&error),
                 "cannot park a dead letter"
             );
-            if !self.wait(failures, stop).await {
+            if !self.wait(self.backoff.wait_out(failures), stop).await {
                 return Outcome::Stopped;
             }
         }
@@ -200,10 +205,10 @@ impl Settler {
     }
 
     /// Waits before the next attempt; `false` when the process stops meanwhile.
-    async fn wait(&self, attempts: u32, stop: &CancellationToken) -> bool {
+    async fn wait(&self, wait: Duration, stop: &CancellationToken) -> bool {
         let _waiting = Waiting::begin(self);
         tokio::select! {
-            () = tokio::time::sleep(self.backoff.wait(attempts)) => true,
+            () = tokio::time::sleep(wait) => true,
             () = stop.cancelled() => false,
         }
     }

@@ -11,6 +11,10 @@ use crate::kernel::settings::{ConsulCheck, ConsulSettings};
 /// An unhealthy process that reports its own health is noticed after so many intervals.
 const INTERVALS_TO_LIVE: u32 = 5;
 
+/// So many failed probes in a row are forgiven before an instance is passed over: on a busy machine
+/// one may be late. An instance that is gone is left out by those who call it, long before.
+const FAILURES_FORGIVEN: u32 = 2;
+
 /// Body of `PUT /v1/agent/service/register`.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -43,6 +47,8 @@ pub(super) struct CheckDefinition {
     timeout: Option<String>,
     #[serde(rename = "TTL", skip_serializing_if = "Option::is_none")]
     pub(super) ttl: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures_before_critical: Option<u32>,
     deregister_critical_service_after: String,
     pub(super) status: &'static str,
 }
@@ -141,6 +147,7 @@ impl CheckDefinition {
             interval: asked.then(|| millis(interval)),
             timeout: asked.then(|| millis(settings.request_timeout)),
             ttl: (!asked).then(|| millis(interval * INTERVALS_TO_LIVE)),
+            failures_before_critical: asked.then_some(FAILURES_FORGIVEN),
             deregister_critical_service_after: millis(settings.deregister_after),
             status: PASSING,
         }

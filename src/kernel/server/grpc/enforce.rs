@@ -17,6 +17,7 @@ use super::observe::{Outcome, Policy, status_of};
 use super::{GrpcContext, audited, body, refusal};
 use crate::kernel::call::{self, Call};
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
+use crate::kernel::operations;
 use crate::kernel::policy::MethodPolicy;
 
 /// Runs the service for calls that their contract allows, with the [`Call`] in scope.
@@ -55,6 +56,12 @@ async fn governed(
         // Validation first, as at the edge: a malformed id makes a resource that authz cannot be
         // asked about, and the caller is to hear what is wrong with it.
         policy.validate(&read.message)?;
+        // Operators are told how a process is doing although its database is away.
+        if !policy.full_name.starts_with(operations::SERVICE)
+            && let Some(database) = &context.database
+        {
+            database.refuse_if_away()?;
+        }
         policy.entitle(call, context.entitlements.as_deref()).await?;
         policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
         let response = next.run(Request::from_parts(head, read.body)).await;

@@ -22,6 +22,7 @@
 //! | [`page`] | page sizes and page tokens |
 //! | [`operations`] | what operators see of a service and do about it |
 //! | [`error`] | the one error type at boundaries |
+//! | [`failpoint`] | where tests kill a process |
 
 pub mod cache;
 pub mod call;
@@ -29,6 +30,7 @@ pub mod channel;
 pub mod database;
 pub mod error;
 pub mod events;
+pub mod failpoint;
 pub mod health;
 pub mod jobs;
 pub mod lifecycle;

@@ -25,6 +25,8 @@ mod settings;
 mod suite_bus;
 #[path = "../suite/cache.rs"]
 mod suite_cache;
+#[path = "../suite/crash.rs"]
+mod suite_crash;
 #[path = "../suite/limit.rs"]
 mod suite_limit;
 #[path = "../suite/relay.rs"]

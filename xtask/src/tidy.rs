@@ -36,7 +36,7 @@ struct Fault {
 }
 
 /// Every rule.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         invariant: "`domain/` names no framework: no tonic, prost, axum, sea_orm, rdkafka.",
         check: layers::domain,
@@ -64,6 +64,10 @@ const RULES: [Rule; 15] = [
     },
     Rule { invariant: "The gateway owns no database.", check: manifests::gateway_without_database },
     Rule { invariant: "xtask does not link the product.", check: manifests::xtask_apart },
+    Rule {
+        invariant: "Failpoints are switched on by `testing` alone, and nothing that ships links it.",
+        check: manifests::failpoints_in_tests,
+    },
     Rule {
         invariant: "Every crate takes its lints from the workspace, and every member is a default \
                     member.",

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Database;
 use crate::kernel::error::Result;
 use crate::kernel::events::{Event, audit, outbox};
+use crate::kernel::failpoint::Failpoint;
 use crate::kernel::jobs::{self, JobId, NewJob};
 use crate::kernel::saga::{self, NewSaga};
 
@@ -123,8 +124,13 @@ impl Open {
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
+        let publishes = self.published.into_inner();
+        if publishes {
+            Failpoint::BeforeCommit.pass();
+        }
         self.transaction.commit().await?;
-        if self.published.into_inner() {
+        if publishes {
+            Failpoint::AfterCommit.pass();
             self.database.wake_relay().await;
         }
         if self.enqueued.into_inner() {

@@ -17,6 +17,7 @@ use super::operate::SagaState;
 use super::row::{self, Next, Row};
 use crate::kernel::database::Database;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
+use crate::kernel::failpoint::Failpoint;
 use crate::kernel::jobs::{Job, Jobs, NewJob, Run};
 
 /// The job that moves the sagas of this definition on, for a runner that no module starts.
@@ -98,9 +99,13 @@ impl Engine {
     async fn perform(&self, run: &Run, row: &Row, index: usize, task: &Task<'_>) -> Result<()> {
         let act = async {
             let acting = (task.action)(task.call.clone(), row.data.clone());
-            tokio::time::timeout(task.step.timeout, acting)
+            let acted = tokio::time::timeout(task.step.timeout, acting)
                 .await
-                .unwrap_or_else(|_| Err(Error::new(DEADLINE_EXCEEDED, "the step took too long")))
+                .unwrap_or_else(|_| Err(Error::new(DEADLINE_EXCEEDED, "the step took too long")));
+            if acted.is_ok() && task.call.is_compensation {
+                Failpoint::MidCompensation.pass();
+            }
+            acted
         };
         if task.is_local {
             return run.once(async { self.write(row, index, &act.await?).await }).await;

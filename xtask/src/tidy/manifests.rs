@@ -11,6 +11,11 @@ const DATABASES: [&str; 3] = ["sea-orm", "sea-orm-migration", "sqlx"];
 /// Crates of the product.
 const PRODUCT: [&str; 4] = ["mainstay", "mainstay-testing", "mainstay-bench", "mainstayctl"];
 
+/// The harness of the tests.
+const TESTING: &str = "mainstay-testing";
+/// The feature of the crate `fail` that compiles failpoints in.
+const FAILPOINTS: &str = "failpoints";
+
 /// Tests may start a service in their own process; what ships may not link one.
 pub(super) fn no_service_linked(tree: &Tree) -> Vec<Fault> {
     SERVICES
@@ -30,6 +35,23 @@ pub(super) fn xtask_apart(tree: &Tree) -> Vec<Fault> {
     banned(tree, "xtask", &sections, &product)
 }
 
+/// A build of the whole workspace has the failpoints, which the tests need. One of single packages, as
+/// an image is made of, has what those packages ask for themselves.
+pub(super) fn failpoints_in_tests(tree: &Tree) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = SERVICES
+        .iter()
+        .chain(&[".", "gateway", "ctl"])
+        .flat_map(|member| {
+            banned(tree, member, &["dependencies", "build-dependencies"], &[TESTING])
+        })
+        .collect();
+    for manifest in tree.ending("Cargo.toml").filter(|file| file.path != "testing/Cargo.toml") {
+        let asked = manifest.text.lines().position(|line| line.contains(FAILPOINTS));
+        faults.extend(asked.map(|line| Fault::at(&manifest.path, line + 1, "asks for failpoints")));
+    }
+    faults
+}
+
 pub(super) fn uniform(tree: &Tree) -> Vec<Fault> {
     let Some(root) = manifest(tree, "Cargo.toml") else {
         return vec![Fault::of_file("Cargo.toml", "is missing or no TOML")];
@@ -43,8 +65,7 @@ pub(super) fn uniform(tree: &Tree) -> Vec<Fault> {
         if !list("default-members").contains(&member) {
             faults.push(Fault::of_file("Cargo.toml", format!("{member} is no default member")));
         }
-        let path =
-            if member == "." { "Cargo.toml".to_owned() } else { format!("{member}/Cargo.toml") };
+        let path = path_of(member);
         let inherits = manifest(tree, &path)
             .and_then(|manifest| manifest.get("lints")?.get("workspace")?.as_bool());
         if inherits != Some(true) {
@@ -55,7 +76,7 @@ pub(super) fn uniform(tree: &Tree) -> Vec<Fault> {
 }
 
 fn banned(tree: &Tree, member: &str, sections: &[&str], names: &[&str]) -> Vec<Fault> {
-    let path = format!("{member}/Cargo.toml");
+    let path = path_of(member);
     let Some(manifest) = manifest(tree, &path) else {
         return vec![Fault::of_file(&path, "is missing or no TOML")];
     };
@@ -66,6 +87,10 @@ fn banned(tree: &Tree, member: &str, sections: &[&str], names: &[&str]) -> Vec<F
         .filter(|name| names.contains(&name.as_str()))
         .map(|name| Fault::of_file(&path, format!("links {name}")))
         .collect()
+}
+
+fn path_of(member: &str) -> String {
+    if member == "." { "Cargo.toml".to_owned() } else { format!("{member}/Cargo.toml") }
 }
 
 fn manifest(tree: &Tree, path: &str) -> Option<Table> {
@@ -93,6 +118,24 @@ mod tests {
         assert_eq!(text(no_service_linked(&tree)), ["gateway/Cargo.toml: links auth-svc"]);
         assert_eq!(text(gateway_without_database(&tree)), ["gateway/Cargo.toml: links sqlx"]);
         assert_eq!(text(xtask_apart(&tree)), ["xtask/Cargo.toml: links mainstay-testing"]);
+    }
+
+    #[test]
+    fn failpoints_that_would_ship_are_found() {
+        let on = "[dependencies]\nfail = { version = \"0.5\", features = [\"failpoints\"] }\n";
+        let harness = "[dev-dependencies]\nmainstay-testing.workspace = true\n";
+        let shipped = "[dependencies]\nmainstay-testing.workspace = true\n";
+        let mut files = vec![("Cargo.toml", harness), ("ctl/Cargo.toml", shipped)];
+        files.extend([("gateway/Cargo.toml", on), ("testing/Cargo.toml", on)]);
+        let services: Vec<String> =
+            SERVICES.iter().map(|service| format!("{service}/Cargo.toml")).collect();
+        files.extend(services.iter().map(|path| (path.as_str(), LINTS)));
+        let texts: Vec<_> =
+            failpoints_in_tests(&Tree::of(&files)).iter().map(Fault::text).collect();
+        assert_eq!(
+            texts,
+            ["ctl/Cargo.toml: links mainstay-testing", "gateway/Cargo.toml:2: asks for failpoints"]
+        );
     }
 
     #[test]

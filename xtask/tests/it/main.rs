@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod detached;
+mod failpoints;
 mod faults;
 mod foreground;
 mod harness;

@@ -9,6 +9,7 @@ use super::Relay;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::events::dead_letter::describe;
 use crate::kernel::events::outbox::{self, Claim, Postponed, Reach, Row, Settled};
+use crate::kernel::failpoint::Failpoint;
 use crate::kernel::proto::events::Envelope;
 
 /// The most rows published at once.
@@ -113,6 +114,9 @@ impl<'a> Lane<'a> {
             Err(_) => self.publish_one_by_one(&claim, begin).await?,
         };
         let refused = settled.published.is_empty();
+        if !refused {
+            Failpoint::AfterAck.pass();
+        }
         self.note_due(&settled);
         claim.settle(settled).await?;
         Ok(if refused { Turn::Refused } else { Turn::Published })

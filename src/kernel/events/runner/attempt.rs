@@ -11,6 +11,7 @@ use crate::kernel::database::{Ambient, Completion, Database, Gate};
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::events::consumer::{Consumer, Handler};
 use crate::kernel::events::origin;
+use crate::kernel::failpoint::Failpoint;
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::telemetry::propagation::{continue_trace, extract_envelope};
 
@@ -82,8 +83,12 @@ impl Attempts {
                 None => handled.await.map(|()| Completion::Handled),
             }
         };
-        if completion.instrument(span).await? == Completion::Duplicate {
-            tracing::debug!(consumer = self.group, event_id = envelope.id, "known event skipped");
+        match completion.instrument(span).await? {
+            Completion::Handled => Failpoint::AfterEffect.pass(),
+            Completion::Duplicate => {
+                let (consumer, event_id) = (&self.group, &envelope.id);
+                tracing::debug!(consumer, event_id, "known event skipped");
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::command::{audit, dlq, events, roles, users};
+use crate::command::{audit, dlq, events, jobs, roles, sagas, users};
 
 /// Operates a Mainstay platform: its services, events, dead letters, people and trail.
 ///
@@ -77,6 +77,12 @@ pub(crate) enum Command {
     /// Events that wait to be published
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Sagas that do not get on
+    #[command(subcommand)]
+    Sagas(sagas::Command),
+    /// Jobs that are not done, and how they ran
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// Users
     #[command(subcommand)]
     Users(users::Command),

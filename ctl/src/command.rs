@@ -3,8 +3,10 @@
 pub(crate) mod audit;
 pub(crate) mod dlq;
 pub(crate) mod events;
+pub(crate) mod jobs;
 mod outbox;
 pub(crate) mod roles;
+pub(crate) mod sagas;
 mod services;
 pub(crate) mod users;
 
@@ -55,6 +57,8 @@ async fn dispatch(desk: &Desk, command: Command) -> anyhow::Result<()> {
         Command::Events(command) => events::run(desk, command).await,
         Command::Dlq(command) => dlq::run(desk, command).await,
         Command::Outbox(Outbox::Status { service }) => outbox::status(desk, service).await,
+        Command::Sagas(command) => sagas::run(desk, command).await,
+        Command::Jobs(command) => jobs::run(desk, command).await,
         Command::Users(command) => users::run(desk, command).await,
         Command::Roles(command) => roles::run(desk, command).await,
         Command::Audit(command) => audit::run(desk, command).await,

@@ -1,6 +1,6 @@
 //! Where the platform is: flags over environment over file over the state folder's layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mainstay::kernel::settings::{RegistrySettings, TlsMode, TlsSettings, load_registry};
@@ -10,6 +10,14 @@ use crate::cli::{Form, Global};
 
 /// The state folder when nothing is stated.
 const HOME: &str = ".mainstay";
+
+/// The settings file of a state folder that says where its services are found; of all sources the
+/// weakest.
+const FILE_OF_HOME: &str = "mainstayctl.toml";
+
+/// What states the registry in the environment: a settings file of services, or its variables.
+const SETTINGS_VARIABLE: &str = "MAINSTAY_SETTINGS";
+const REGISTRY_VARIABLES: &str = "MAINSTAY_REGISTRY__";
 
 /// The mesh identity of operators, which names the certificate's files.
 const IDENTITY: &str = mainstay::contract::operations::OPERATOR;
@@ -42,14 +50,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn read(global: Global) -> anyhow::Result<Self> {
-        let file = match &global.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("{} cannot be read", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("{} is unsound", path.display()))?
-            }
-            None => File::default(),
-        };
+        let file = global.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let home = global.home.or(file.home).unwrap_or_else(|| HOME.into());
         let stated = file.tls.unwrap_or_default();
         let in_home = |name: String| Some(home.join("tls").join(name));
@@ -64,7 +65,7 @@ impl Settings {
         };
         let mut registry = match file.registry {
             Some(stated) => stated,
-            None => load_registry(&home)?,
+            None => registry_of(&home)?,
         };
         if let Some(path) = global.registry {
             registry.path = path;
@@ -80,6 +81,30 @@ impl Settings {
             },
         })
     }
+}
+
+impl File {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is unsound", path.display()))
+    }
+}
+
+/// As the environment states it as it does for services; where it is silent, as the state folder does.
+fn registry_of(home: &Path) -> anyhow::Result<RegistrySettings> {
+    let file = home.join(FILE_OF_HOME);
+    let stated = std::env::vars_os().any(|(name, _)| {
+        let name = name.to_string_lossy();
+        name == SETTINGS_VARIABLE || name.starts_with(REGISTRY_VARIABLES)
+    });
+    if !stated
+        && file.exists()
+        && let Some(registry) = File::read(&file)?.registry
+    {
+        return Ok(registry);
+    }
+    load_registry(home)
 }
 
 /// By the XDG Base Directory Specification.

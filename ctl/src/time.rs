@@ -1,10 +1,15 @@
 //! Times as they are typed: `90s`, `2h`, `3days` ago, or `2026-11-21T10:00:00Z`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use humantime_serde::re::humantime;
 use prost_types::Timestamp;
+
+/// How long something lasts, such as `10m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write how long, such as 10m or 2h".into())
+}
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +45,6 @@ impl From<Time> for Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -33,5 +33,19 @@ client! {
         reveal_events(ReadEventsRequest) -> proto::ReadEventsResponse;
         /// Delivers retained events once more.
         replay_events(ReplayEventsRequest) -> proto::ReplayEventsResponse;
+        /// Lists sagas that do not get on.
+        list_stuck_sagas(ListStuckSagasRequest) -> proto::ListStuckSagasResponse;
+        /// Makes a saga's step due at once.
+        resume_saga(ResumeSagaRequest) -> proto::Saga;
+        /// Turns a saga back.
+        abort_saga(AbortSagaRequest) -> proto::Saga;
+        /// Lists jobs that are not done.
+        list_jobs(ListJobsRequest) -> proto::ListJobsResponse;
+        /// Lists the latest runs of a job.
+        list_job_runs(ListJobRunsRequest) -> proto::ListJobRunsResponse;
+        /// Makes a job due at once.
+        retry_job(RetryJobRequest) -> proto::RetryJobResponse;
+        /// Forgets a job.
+        discard_job(DiscardJobRequest) -> proto::DiscardJobResponse;
     }
 }

@@ -5,12 +5,15 @@
 //! |---|---|
 //! | `dead_letters` | list, show, replay, discard |
 //! | `topics` | read a topic, and deliver its events once more |
+//! | `sagas`, `jobs` | those that do not get on, and what to do about them |
 //! | `render` | from what is kept to what the contract states, redacted |
 //!
 //! Who may call, and what is audited, its contract states: the mesh identity `operator` alone.
 
 mod dead_letters;
+mod jobs;
 mod render;
+mod sagas;
 mod topics;
 
 use std::sync::Arc;
@@ -195,5 +198,50 @@ impl OperationsService for Operations {
         request: Request<proto::ReplayEventsRequest>,
     ) -> Reply<proto::ReplayEventsResponse> {
         Ok(Response::new(self.replay_records(request.into_inner()).await?))
+    }
+
+    async fn list_stuck_sagas(
+        &self,
+        request: Request<proto::ListStuckSagasRequest>,
+    ) -> Reply<proto::ListStuckSagasResponse> {
+        Ok(Response::new(self.stuck_sagas(request.into_inner()).await?))
+    }
+
+    async fn resume_saga(&self, request: Request<proto::ResumeSagaRequest>) -> Reply<proto::Saga> {
+        Ok(Response::new(self.resume(request.into_inner()).await?))
+    }
+
+    async fn abort_saga(&self, request: Request<proto::AbortSagaRequest>) -> Reply<proto::Saga> {
+        Ok(Response::new(self.abort(request.into_inner()).await?))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<proto::ListJobsRequest>,
+    ) -> Reply<proto::ListJobsResponse> {
+        Ok(Response::new(self.jobs(request.into_inner()).await?))
+    }
+
+    async fn list_job_runs(
+        &self,
+        request: Request<proto::ListJobRunsRequest>,
+    ) -> Reply<proto::ListJobRunsResponse> {
+        Ok(Response::new(self.job_runs(request.into_inner()).await?))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<proto::RetryJobRequest>,
+    ) -> Reply<proto::RetryJobResponse> {
+        self.retry(&request.into_inner().job_id).await?;
+        Ok(Response::new(proto::RetryJobResponse {}))
+    }
+
+    async fn discard_job(
+        &self,
+        request: Request<proto::DiscardJobRequest>,
+    ) -> Reply<proto::DiscardJobResponse> {
+        self.discard(&request.into_inner().job_id).await?;
+        Ok(Response::new(proto::DiscardJobResponse {}))
     }
 }

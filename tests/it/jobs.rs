@@ -125,7 +125,8 @@ async fn a_job_that_fails_is_tried_again_then_stays_visible_until_somebody_retri
     enqueue(&database, note_job("a")).await;
     let jobs = Jobs::new(database.clone());
     let failed =
-        eventually("the job has failed", async || jobs.list_failed(10).await.unwrap().pop()).await;
+        eventually("the job has failed", async || jobs.list_failed(None, 10).await.unwrap().pop())
+            .await;
     assert_eq!((failed.state, failed.attempts), (JobState::Failed, 3));
     assert!(failed.failing_since.is_some());
     assert!(failed.last_error.contains("longer than 50ms"), "{failed:?}");
@@ -148,7 +149,8 @@ async fn a_job_that_makes_no_sense_fails_at_once_and_can_be_discarded() {
     enqueue(&database, NewJob::new("note", 7).unwrap()).await;
     let jobs = Jobs::new(database.clone());
     let failed =
-        eventually("the job has failed", async || jobs.list_failed(10).await.unwrap().pop()).await;
+        eventually("the job has failed", async || jobs.list_failed(None, 10).await.unwrap().pop())
+            .await;
     assert_eq!(failed.attempts, 1);
     assert!(failed.last_error.contains(&*INVALID_ARGUMENT.reason), "{failed:?}");
     jobs.discard(failed.id).await.unwrap();
@@ -182,7 +184,7 @@ async fn an_outage_does_not_count_and_ends_when_the_service_appears() {
         (tries.load(Ordering::SeqCst) >= 10).then_some(())
     })
     .await;
-    assert_eq!(Jobs::new(database.clone()).list_failed(10).await.unwrap(), []);
+    assert_eq!(Jobs::new(database.clone()).list_failed(None, 10).await.unwrap(), []);
 
     away.store(0, Ordering::SeqCst);
     let instance = Instance {

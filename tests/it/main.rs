@@ -6,6 +6,7 @@ mod cache;
 mod channel;
 mod database;
 mod events;
+mod golden;
 mod health;
 mod jobs;
 mod lifecycle;

@@ -1,5 +1,7 @@
 //! What operators see of a service, and do about it, over its own mTLS port.
 
+mod unfinished;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -72,15 +74,19 @@ impl Service {
         .await
     }
 
-    /// The audited calls of a method, with who made them and how they ended.
     async fn audited(&self, method: &str, count: usize) -> Vec<CallAudited> {
-        eventually(&format!("{count} records of {method}"), async || {
-            let mut calls = self.mesh.events::<CallAudited>().await;
-            calls.retain(|call| call.method.ends_with(&format!("/{method}")));
-            (calls.len() == count).then_some(calls)
-        })
-        .await
+        audited(&self.mesh, method, count).await
     }
+}
+
+/// The audited calls of a method, with who made them and how they ended.
+async fn audited(mesh: &TestMesh, method: &str, count: usize) -> Vec<CallAudited> {
+    eventually(&format!("{count} records of {method}"), async || {
+        let mut calls = mesh.events::<CallAudited>().await;
+        calls.retain(|call| call.method.ends_with(&format!("/{method}")));
+        (calls.len() == count).then_some(calls)
+    })
+    .await
 }
 
 fn module(database: Database, broken: Arc<AtomicBool>, told: fn(Consumer) -> Consumer) -> Module {

@@ -14,8 +14,17 @@ use crate::mesh::{EXTRA_IDENTITIES, SERVICES, Service};
 const FOLDERS: [&str; 6] = ["data", "registry", "settings", "logs", "run", "tls"];
 
 /// What `reset` forgets; edited settings stay.
-pub(crate) const FORGOTTEN: [&str; 8] =
-    ["data", "registry", "broker.db", "secrets", "admin.json", "tls", "logs", "run"];
+pub(crate) const FORGOTTEN: [&str; 9] = [
+    "data",
+    "registry",
+    "broker.db",
+    "secrets",
+    "admin.json",
+    "tls",
+    "logs",
+    "run",
+    crate::operator::FILE,
+];
 
 /// Makes what is missing and mends what is damaged; says what that was.
 pub(crate) fn lay(home: &Home) -> anyhow::Result<Vec<String>> {

@@ -21,6 +21,7 @@ mod launch;
 mod log_line;
 mod logs;
 mod mesh;
+mod operator;
 mod ports;
 mod probe;
 mod process;

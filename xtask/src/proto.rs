@@ -3,9 +3,10 @@
 //! A release leaves the descriptor set of its contracts in `proto/released/<version>.binpb`. What was
 //! written against it, as bytes or as JSON, must be understood by today's contracts: clients, stored
 //! events and other replicas do not change with them. `check` compares the two and names each break with
-//! its mend; docs/contracts-evolution.md says the same in prose.
+//! its mend, and reads a sample of each released event; docs/contracts-evolution.md says the same in prose.
 
 mod breaks;
+mod golden;
 mod released;
 mod set;
 
@@ -51,14 +52,18 @@ pub(crate) fn run(args: &ProtoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails when today's contracts break those of the newest release.
+/// Fails when today's contracts break those of the newest release, or do not understand an event of any.
 pub(crate) fn check() -> anyhow::Result<()> {
     let root = workspace::root();
-    let today = set::compile(&root.join(CONTRACTS))?;
-    let newest = released::versions(&root)?
-        .pop()
+    let today = set::read(&set::compile(&root.join(CONTRACTS))?)?;
+    let versions = released::versions(&root)?;
+    let newest = *versions
+        .last()
         .with_context(|| format!("{} is empty: cargo xtask proto release", released::FOLDER))?;
-    compare(&root, newest, &set::read(&today)?)?;
+    compare(&root, newest, &today)?;
+    for version in versions {
+        golden::check(&root, version, &released::read(&root, version)?, &today)?;
+    }
     println!("proto: the contracts break nothing of {newest}");
     Ok(())
 }
@@ -85,16 +90,13 @@ fn release(root: &Path, force: bool) -> anyhow::Result<()> {
     std::fs::create_dir_all(root.join(released::FOLDER))?;
     std::fs::write(&path, &today)
         .with_context(|| format!("{} cannot be written", path.display()))?;
+    golden::write(root, version, &set::read(&today)?)?;
     println!("proto: {} keeps the contracts of {version}", path.display());
     Ok(())
 }
 
 fn compare(root: &Path, version: Version, today: &DescriptorPool) -> anyhow::Result<()> {
-    let path = released::path(root, version);
-    let bytes =
-        std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let kept = set::read(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
-    let breaks = breaks::find(&kept, today);
+    let breaks = breaks::find(&released::read(root, version)?, today);
     if breaks.is_empty() {
         return Ok(());
     }

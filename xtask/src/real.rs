@@ -99,6 +99,18 @@ impl Real {
         variables
     }
 
+    /// The table `[registry.consul]` for whoever looks for the services.
+    pub(crate) fn consul(&self, home: &Home) -> anyhow::Result<serde_json::Value> {
+        let file = consul_token_file(home);
+        let token = std::fs::read_to_string(&file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        Ok(serde_json::json!({
+            "url": self.consul_url,
+            "prefix": PLATFORM,
+            "token": token.trim_end(),
+        }))
+    }
+
     /// Servers that take no connection now, each with the mend.
     pub(crate) fn faults(&self) -> Vec<String> {
         match Endpoints::load(&self.infra) {

@@ -20,6 +20,7 @@ use clap::Args;
 
 use crate::home::Home;
 use crate::mesh::{PortOffset, SERVICES};
+use crate::operator;
 use crate::real::Real;
 use crate::state::Binaries;
 use crate::terminal::{Event, Screen};
@@ -74,9 +75,8 @@ pub(crate) fn run(plan: Plan, audience: Audience) -> anyhow::Result<()> {
         audience.tell(&Event::Notice(notice));
     }
     require_binaries(&plan.binaries)?;
-    if let Some(infra) = &plan.real {
-        Real::provision(&home, infra)?;
-    }
+    let real = plan.real.as_ref().map(|infra| Real::provision(&home, infra)).transpose()?;
+    operator::write(&home, real.as_ref())?;
     ports::check(plan.offset)?;
     let outcome = run::Supervisor::new(plan, audience).and_then(run::Supervisor::run);
     crate::files::remove(&home.run_folder())?;

@@ -76,13 +76,14 @@ impl Jobs {
         Ok(self.read(&query).await?.pop())
     }
 
-    /// Jobs that have failed for good.
-    pub async fn list_failed(&self, limit: u64) -> Result<Vec<KnownJob>> {
-        let query = select()
-            .and_where(Expr::col("state").eq("failed"))
-            .order_by("created_at", Order::Asc)
-            .limit(limit)
-            .take();
+    /// Jobs that have failed for good, oldest first; of one name only, if stated.
+    pub async fn list_failed(&self, name: Option<&str>, limit: u64) -> Result<Vec<KnownJob>> {
+        let mut query = select();
+        query.and_where(Expr::col("state").eq("failed"));
+        if let Some(name) = name {
+            query.and_where(Expr::col("name").eq(name));
+        }
+        let query = query.order_by("created_at", Order::Asc).limit(limit).take();
         self.read(&query).await
     }
 

@@ -1,5 +1,6 @@
 //! From what is kept to what the contract states.
 
+use chrono::{DateTime, Utc};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +14,11 @@ use crate::kernel::policy::Redactor;
 
 /// What stands for a payload that nobody can read, or that no contract describes.
 const HIDDEN: &str = "[redacted]";
+
+/// A time as contracts state it.
+pub(super) fn time(time: DateTime<Utc>) -> Option<Timestamp> {
+    timestamp(time.timestamp_micros())
+}
 
 /// Renders events by what the contracts state about their payloads.
 pub(super) struct Renderer {

@@ -53,7 +53,8 @@ async fn a_job_that_kills_every_process_fails_in_the_end() {
     let _runner = run(&database, noting(&database).max_attempts(2));
     let jobs = Jobs::new(database.clone());
     let failed =
-        eventually("the job has failed", async || jobs.list_failed(10).await.unwrap().pop()).await;
+        eventually("the job has failed", async || jobs.list_failed(None, 10).await.unwrap().pop())
+            .await;
     assert!(failed.last_error.contains("died"), "{failed:?}");
     assert_eq!(notes(&database).await, Vec::<String>::new());
 }

@@ -15,6 +15,8 @@ use std::fmt;
 
 use prost_reflect::{DescriptorPool, FileDescriptor};
 
+pub(super) use events::is_event;
+
 /// A promise that is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Break {

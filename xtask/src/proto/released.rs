@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use prost_reflect::DescriptorPool;
+
+use super::set;
 
 /// Where they are, below the root.
 pub(super) const FOLDER: &str = "proto/released";
-const EXTENSION: &str = "binpb";
+pub(super) const EXTENSION: &str = "binpb";
 /// Has a heading for each version that is released.
 const CHANGELOG: &str = "CHANGELOG.md";
 
@@ -63,6 +66,14 @@ pub(super) fn versions(root: &Path) -> anyhow::Result<Vec<Version>> {
 /// The file that keeps the contracts of a version.
 pub(super) fn path(root: &Path, version: Version) -> PathBuf {
     root.join(FOLDER).join(format!("{version}.{EXTENSION}"))
+}
+
+/// The contracts of a version.
+pub(super) fn read(root: &Path, version: Version) -> anyhow::Result<DescriptorPool> {
+    let path = path(root, version);
+    let bytes =
+        std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    set::read(&bytes).with_context(|| format!("{} is damaged", path.display()))
 }
 
 /// Whether the changelog has no heading for a version yet.

@@ -29,6 +29,11 @@ pub(super) fn find(old: &MessageDescriptor, new: &MessageDescriptor) -> Vec<Brea
     breaks
 }
 
+/// Whether a message is an event.
+pub(in crate::proto) fn is_event(message: &MessageDescriptor) -> bool {
+    option(message).is_some()
+}
+
 fn option(message: &MessageDescriptor) -> Option<DynamicMessage> {
     options::read(message.parent_pool(), &message.options(), OPTION)
 }

@@ -52,5 +52,5 @@ pub(crate) use prune::kernel_jobs;
 
 /// The tables that jobs need in each service's database.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(schema::CreateJobs)]
+    vec![Box::new(schema::CreateJobs), Box::new(schema::AddTracestate)]
 }

@@ -51,7 +51,7 @@ impl Databases {
     pub fn admin_url(&self) -> String {
         let postgres = self.0.as_ref().expect("the databases are on PostgreSQL");
         let (server, _) = postgres.admin.rsplit_once('/').expect("the URL names a database");
-        format!("{server}/{}", postgres.name)
+        format!("{server}/{}", database_of_process(&postgres.admin))
     }
 
     /// The settings of a service's database: this file, unless the run is on real servers.

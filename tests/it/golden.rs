@@ -23,6 +23,7 @@ fn every_type() -> BTreeMap<String, PassOn> {
     [
         generated::<auth::v1::AccountRegistered>(),
         generated::<auth::v1::PasswordChanged>(),
+        generated::<auth::v1::RegistrationWithdrawn>(),
         generated::<auth::v1::SessionEnded>(),
         generated::<auth::v1::SessionStarted>(),
         generated::<authz::v1::RoleBound>(),

@@ -153,7 +153,7 @@ fn handler(database: Database, handled: Arc<Mutex<Vec<String>>>) -> axum::Router
                 Some("panic") => panic!("as asked"),
                 Some("fail") => failure(Status::not_found("as asked")),
                 Some("hang") => std::future::pending().await,
-                Some("trace") => reply(propagation::traceparent().as_bytes()),
+                Some("trace") => reply(propagation::TraceContext::current().parent.as_bytes()),
                 Some("write") => {
                     database.begin().await.unwrap().commit().await.unwrap();
                     reply(b"written")
@@ -483,7 +483,7 @@ async fn a_trace_goes_on_from_the_callers_span_into_the_handler() {
     let span = tracing::info_span!("caller");
     let metadata = &[("x-user-id", "u-1"), ("x-do", "trace")];
     let calling = async {
-        let here = propagation::traceparent();
+        let here = propagation::TraceContext::current().parent;
         (here, world.call("gateway", GET_ME, (), metadata).await.unwrap())
     };
     let (caller, handler) = calling.instrument(span).await;

@@ -13,7 +13,7 @@ use mainstay_testing::{Databases, INFRA_VARIABLE, within};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
-use crate::postgres_outage::Server;
+use crate::servers::postgres::PrivatePostgres;
 use crate::world::{outbox, publish, updated};
 
 /// What makes the server keep in its log what a capture needs.
@@ -58,6 +58,7 @@ async fn a_service_without_a_relay_leaves_its_events_to_the_capture() {
         .env("MAINSTAY_LISTEN", "127.0.0.1:0")
         .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
         .env("MAINSTAY_DATABASE__URL", settings.url.expose())
+        .env("MAINSTAY_DATABASE__SCHEMA", &settings.schema)
         .env("MAINSTAY_EVENTS__RELAY", "false")
         .stdout(Stdio::null())
         .spawn()
@@ -75,8 +76,8 @@ async fn a_service_without_a_relay_leaves_its_events_to_the_capture() {
     assert_eq!(capture.inserted().await.len(), waiting.len());
 }
 
-fn identity_database() -> (Server, Databases, DatabaseSettings) {
-    let server = Server::start(LOGICAL);
+fn identity_database() -> (PrivatePostgres, Databases, DatabaseSettings) {
+    let server = PrivatePostgres::start_with(LOGICAL);
     let databases = Databases::on_postgres(&server.url());
     let settings = databases.settings(identity::SERVICE, Path::new("unused"));
     (server, databases, settings)
@@ -103,7 +104,7 @@ impl Capture {
     /// The rows of the outbox that were inserted since it began, also those that are gone.
     async fn inserted(&self) -> Vec<String> {
         let peek = "SELECT data FROM pg_logical_slot_peek_changes('capture', NULL, NULL) \
-                    WHERE data LIKE 'table identity.outbox: INSERT:%'";
+                    WHERE data LIKE 'table %identity.outbox: INSERT:%'";
         let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, peek);
         let rows = self.0.query_all_raw(statement).await.unwrap();
         rows.iter().map(|row| row.try_get("", "data").unwrap()).collect()

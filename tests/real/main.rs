@@ -18,8 +18,6 @@ mod shared_memory;
 mod suite_bus;
 #[path = "../suite/cache.rs"]
 mod suite_cache;
-#[path = "../suite/crash.rs"]
-mod suite_crash;
 #[path = "../suite/limit.rs"]
 mod suite_limit;
 #[allow(dead_code, reason = "its stories run in `it`, its bus serves here")]

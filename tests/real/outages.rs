@@ -22,10 +22,11 @@ const RECOVERY: Duration = Duration::from_secs(15);
 const AWAY: Duration = Duration::from_secs(8);
 
 /// Limits that no load reaches.
-const UNLIMITED: [(&str, &str); 5] = [
+const UNLIMITED: [(&str, &str); 6] = [
     ("MAINSTAY_GATEWAY__RATES__READ__DEFAULT", "1000000/1m"),
     ("MAINSTAY_GATEWAY__RATES__WRITE__DEFAULT", "1000000/1m"),
     ("MAINSTAY_GATEWAY__RATES__AUTH__DEFAULT", "1000000/1m"),
+    ("MAINSTAY_GATEWAY__RATES__SEARCH__DEFAULT", "1000000/1m"),
     ("MAINSTAY_GATEWAY__IP_RATE", "1000000/1m"),
     ("MAINSTAY_GATEWAY__IP_BURST", "1000000"),
 ];

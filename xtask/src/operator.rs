@@ -32,6 +32,7 @@ mod tests {
     fn the_registry_of_real_servers_is_named_and_forgotten_on_the_embedded_default() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path().to_owned()).unwrap();
+        std::fs::create_dir(home.path("secrets")).unwrap();
         let real: Real = serde_json::from_value(json!({
             "infra": "infra.json",
             "kafka_brokers": "127.0.0.1:9092",

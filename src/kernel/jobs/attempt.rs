@@ -71,7 +71,7 @@ impl Attempts {
             job_id = %run.id(),
             attempt = claimed.attempts,
         );
-        continue_trace(&span, extract_envelope(&claimed.traceparent, ""));
+        continue_trace(&span, extract_envelope(&claimed.trace.parent, &claimed.trace.state));
         let origin = claimed.origin.clone();
         let handling = resume(&self.service, origin, contained(&job, run.clone()));
         let end = async {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::kernel::database::Open;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::events::{Origin, micros, now_micros};
-use crate::kernel::telemetry::propagation::traceparent;
+use crate::kernel::telemetry::propagation::TraceContext;
 
 /// Id of a job.
 pub type JobId = Uuid;
@@ -79,6 +79,7 @@ async fn insert(
     scheduled: bool,
 ) -> Result<Option<JobId>> {
     let (id, now) = (Uuid::now_v7(), now_micros());
+    let trace = TraceContext::current();
     let request_id = if origin.request_id.is_empty() { id.to_string() } else { origin.request_id };
     let statement = Query::insert()
         .into_table("job")
@@ -94,6 +95,7 @@ async fn insert(
             "actor",
             "request_id",
             "traceparent",
+            "tracestate",
         ])
         .values([
             id.into(),
@@ -106,7 +108,8 @@ async fn insert(
             now.into(),
             origin.actor.into(),
             request_id.into(),
-            traceparent().into(),
+            trace.parent.into(),
+            trace.state.into(),
         ])
         .map_err(Error::internal)?
         .on_conflict(OnConflict::columns(["name", "unique_key"]).do_nothing().to_owned())

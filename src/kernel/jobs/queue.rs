@@ -16,6 +16,7 @@ use super::outcome::{self, Failure, Lease};
 use crate::kernel::database::Database;
 use crate::kernel::error::Result;
 use crate::kernel::events::{Origin, micros, now_micros};
+use crate::kernel::telemetry::propagation::TraceContext;
 
 /// What is written of a run whose process died or hung.
 const LOST: &str = "its process died or hung: the lease lapsed";
@@ -40,7 +41,7 @@ pub(super) struct Claimed {
     pub(super) attempts: u32,
     pub(super) failures: u32,
     pub(super) origin: Origin,
-    pub(super) traceparent: String,
+    pub(super) trace: TraceContext,
 }
 
 /// Whether anything may be claimed: a cheap read, so that an idle runner never takes the write lock.
@@ -58,7 +59,7 @@ pub(super) async fn claim(
     let now = now_micros();
     let select = due(claimant.names, now)
         .columns(["id", "name", "payload", "attempts", "failures", "failing_since", "epoch"])
-        .columns(["owner", "started_at", "actor", "request_id", "traceparent"])
+        .columns(["owner", "started_at", "actor", "request_id", "traceparent", "tracestate"])
         .order_by("run_after", Order::Asc)
         .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -177,7 +178,10 @@ impl Found {
                     actor: row.try_get("", "actor")?,
                     request_id: row.try_get("", "request_id")?,
                 },
-                traceparent: row.try_get("", "traceparent")?,
+                trace: TraceContext {
+                    parent: row.try_get("", "traceparent")?,
+                    state: row.try_get("", "tracestate")?,
+                },
             },
             was_lost: owner.is_some(),
             failing_since: row.try_get("", "failing_since")?,

@@ -42,6 +42,23 @@ impl MigrationTrait for CreateJobs {
     }
 }
 
+/// Adds what tracing systems add to a trace. Whoever does not know it writes none.
+pub(super) struct AddTracestate;
+
+impl MigrationName for AddTracestate {
+    fn name(&self) -> &str {
+        "kernel_0102_add_job_tracestate"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddTracestate {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let add = Table::alter().table("job").add_column(text("tracestate")).take();
+        manager.alter_table(add).await
+    }
+}
+
 fn job() -> TableCreateStatement {
     Table::create()
         .table("job")

@@ -128,8 +128,13 @@ fn start_workers(
     let workers = Workers::default();
     if let Some(database) = kernel.used_database() {
         workers.add(outage_watch(database.clone()));
-        let relay = Relay::new(database.clone(), kernel.bus.clone(), &kernel.settings.events);
-        workers.add(relay.report_to(kernel.metrics.clone()).spawn());
+        let settings = &kernel.settings.events;
+        if settings.relay {
+            let relay = Relay::new(database.clone(), kernel.bus.clone(), settings);
+            workers.add(relay.report_to(kernel.metrics.clone()).spawn());
+        } else {
+            database.leave_outbox_to_capture()?;
+        }
     }
     for consumer in std::mem::take(&mut module.consumers) {
         let consumer = consumer.report_to(kernel.metrics.clone());

@@ -58,11 +58,6 @@ pub fn extract_envelope(traceparent: &str, tracestate: &str) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
 }
 
-/// The `traceparent` of the current span; empty when nothing is traced.
-pub fn traceparent() -> String {
-    TraceContext::current().parent
-}
-
 /// Makes `span` a child of what [`extract`] found. To be called before the span is entered.
 pub fn continue_trace(span: &Span, parent: Context) {
     // Fails only where no tracing is installed, as in unit tests: then there is no trace to join.

@@ -89,6 +89,7 @@ impl Service {
 }
 
 fn module(broken: Arc<AtomicBool>) -> Module {
+    let done = |_: StepCall, (): ()| std::future::ready(Ok(()));
     let answer = broken.clone();
     let step = Step::new("hand over", move |_: StepCall, (): ()| {
         let broken = answer.load(Ordering::SeqCst);
@@ -105,7 +106,9 @@ fn module(broken: Arc<AtomicBool>) -> Module {
             false => Ok(()),
         })
     });
-    sound_module(SlowTrail::new()).saga(Saga::new(SAGA).step(step)).job(job)
+    sound_module(SlowTrail::new())
+        .saga(Saga::new(SAGA).step(Step::new("pack", done).compensate(done)).step(step))
+        .job(job)
 }
 
 fn of(saga_id: &str) -> (String, String) {

@@ -14,14 +14,21 @@ pub(crate) struct PrivatePostgres {
     folder: tempfile::TempDir,
     binaries: PathBuf,
     port: u16,
+    settings: &'static [&'static str],
     child: Option<Child>,
 }
 
 impl PrivatePostgres {
     /// Starts a new server and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Self::start`], with settings such as `wal_level=logical`.
+    pub(crate) fn start_with(settings: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Self { folder, binaries: binaries(), port: free_port(), child: None };
+        let (binaries, port) = (binaries(), free_port());
+        let mut server = Self { folder, binaries, port, settings, child: None };
         let data = server.data();
         std::fs::create_dir(&data).unwrap();
         if runs_as_root() {
@@ -41,6 +48,9 @@ impl PrivatePostgres {
         let mut command = self.command("postgres");
         command.args(["-h", "127.0.0.1", "-c", "unix_socket_directories="]);
         command.args(["-p", &self.port.to_string()]);
+        self.settings.iter().for_each(|setting| {
+            command.args(["-c", setting]);
+        });
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready() {

@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 use tokio::sync::watch;
 
-use super::process::{Order, Work, acknowledge, open};
+use super::process::{Order, Place, Work, acknowledge, open};
 use super::{Duration, Failpoint, Instant, LIVES};
 use crate::world::{CreateNotes, USERS as TOPIC, World, note, notes, outbox, text_of, updated};
 
@@ -55,15 +55,15 @@ impl House {
         events.kafka.session_timeout = Duration::from_secs(30);
         // Most lives are shorter than the default, and would commit no position at all.
         events.kafka.commit_interval = Duration::from_millis(1);
-        let url = |service: &str| world.database_settings(service).url.expose().clone();
+        let place = |service| Place::from(world.database_settings(service));
         let order = Order {
             work: Work::House,
             life: 0,
             failpoint: String::new(),
             passage: 1,
             events: world.settings.clone(),
-            first: url("identity-svc"),
-            second: url("audit-svc"),
+            first: place("identity-svc"),
+            second: place("audit-svc"),
         };
         let (writer, reader) = databases(&order);
         writer.migrate(vec![Box::new(CreateNumbers)]).await.unwrap();

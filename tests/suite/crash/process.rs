@@ -40,8 +40,21 @@ pub(super) struct Order {
     pub(super) passage: u32,
     pub(super) events: EventSettings,
     /// Where its two databases are.
-    pub(super) first: String,
-    pub(super) second: String,
+    pub(super) first: Place,
+    pub(super) second: Place,
+}
+
+/// Where a database is.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Place {
+    url: String,
+    schema: String,
+}
+
+impl From<DatabaseSettings> for Place {
+    fn from(settings: DatabaseSettings) -> Self {
+        Self { url: settings.url.expose().clone(), schema: settings.schema }
+    }
 }
 
 /// What processes do.
@@ -99,10 +112,13 @@ pub(super) fn acknowledge(what: &str) {
 }
 
 /// A database of a house.
-pub(super) fn open(service: &str, url: &str) -> Database {
-    let max_connections = CONNECTIONS;
-    let settings =
-        DatabaseSettings { url: url.into(), max_connections, ..DatabaseSettings::default() };
+pub(super) fn open(service: &str, place: &Place) -> Database {
+    let settings = DatabaseSettings {
+        url: place.url.clone().into(),
+        schema: place.schema.clone(),
+        max_connections: CONNECTIONS,
+        ..DatabaseSettings::default()
+    };
     let database = Database::open(service, &settings).unwrap();
     database.declare_events(contract::pool()).unwrap();
     database

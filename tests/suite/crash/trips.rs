@@ -12,7 +12,7 @@ use sea_orm::sea_query::{ColumnDef, Table};
 use sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
 
-use super::process::{Order, Work, acknowledge, open};
+use super::process::{Order, Place, Work, acknowledge, open};
 use super::{Duration, Failpoint, Instant, LIVES};
 use crate::world::{CreateNotes, World, note, notes};
 
@@ -32,15 +32,15 @@ pub(super) struct Trips {
 impl Trips {
     pub(super) async fn new() -> Self {
         let world = World::new();
-        let url = |service: &str| world.database_settings(service).url.expose().clone();
+        let place = |service| Place::from(world.database_settings(service));
         let order = Order {
             work: Work::Trips,
             life: 0,
             failpoint: String::new(),
             passage: 1,
             events: world.settings.clone(),
-            first: url("auth-svc"),
-            second: url("billing-svc"),
+            first: place("auth-svc"),
+            second: place("billing-svc"),
         };
         let (home, elsewhere) = databases(&order);
         home.migrate(vec![Box::new(CreateNotes)]).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::job_name;
 use crate::kernel::database::Database;
-use crate::kernel::error::{Error, FAILED_PRECONDITION, Result};
+use crate::kernel::error::{Error, FAILED_PRECONDITION, NOT_FOUND, Result};
 use crate::kernel::events::{micros, now_micros};
 use crate::kernel::jobs::{Jobs, NewJob};
 
@@ -182,7 +182,8 @@ impl Sagas {
         let job = job_name(name);
         if let Some(known) = jobs.find(&job, id).await? {
             return match jobs.retry(known.id).await {
-                Err(error) if error.is(&FAILED_PRECONDITION) => Ok(()),
+                // It runs, or has run meanwhile and left the saga's next step to another job.
+                Err(error) if error.is(&FAILED_PRECONDITION) || error.is(&NOT_FOUND) => Ok(()),
                 other => other,
             };
         }

@@ -21,6 +21,7 @@
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
 //! | [`operations`] | what operators see of a service and do about it |
+//! | [`time`] | times as contracts state them |
 //! | [`error`] | the one error type at boundaries |
 //! | [`failpoint`] | where tests kill a process |
 
@@ -45,6 +46,7 @@ pub mod saga;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod time;
 pub mod tls;
 pub mod token;
 

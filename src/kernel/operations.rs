@@ -28,6 +28,7 @@ use crate::kernel::events::dead_letter::{self, State};
 use crate::kernel::events::{ConsumerStatus, Consumers, EventBus, outbox, redelivery, tried};
 use crate::kernel::policy::EventCatalog;
 use crate::kernel::proto::operations as proto;
+use crate::kernel::time::timestamp_of;
 use proto::operations_service_server::{OperationsService, OperationsServiceServer};
 use render::Renderer;
 
@@ -88,7 +89,7 @@ impl Operations {
         Ok(proto::Outbox {
             service,
             backlog: outbox::backlog(database).await?,
-            oldest_time: outbox::oldest(database).await?.and_then(tried::timestamp),
+            oldest_time: outbox::oldest(database).await?.and_then(timestamp_of),
             failing: failing.into_iter().map(render::failing).collect(),
         })
     }

@@ -25,11 +25,42 @@ const GROUP: &str = "audit-svc.accounts";
 
 /// A service whose one consumer notes users, and takes none for as long as it is broken.
 struct Service {
+    operated: Operated,
+    broken: Arc<AtomicBool>,
+}
+
+/// A service, and an operator who calls it.
+struct Operated {
     mesh: TestMesh,
     _running: Running,
     database: Database,
-    broken: Arc<AtomicBool>,
     client: GrpcOperationsClient,
+}
+
+impl Operated {
+    /// Starts a service of this module, which is made on its database.
+    async fn start(module: impl FnOnce(Database) -> Module + Send) -> Self {
+        let mesh = TestMesh::new();
+        let handed = Arc::new(std::sync::OnceLock::new());
+        let given = handed.clone();
+        let running = mesh
+            .start(audit::SERVICE, NoSettings {}, async move |platform: Platform<NoSettings>| {
+                let _ = given.set(platform.database());
+                Ok(module(platform.database()))
+            })
+            .await;
+        let client = GrpcOperationsClient::new(mesh.channel(OPERATOR, audit::SERVICE));
+        let database = handed.get().unwrap().clone();
+        Self { mesh, _running: running, database, client }
+    }
+}
+
+impl std::ops::Deref for Service {
+    type Target = Operated;
+
+    fn deref(&self) -> &Operated {
+        &self.operated
+    }
 }
 
 impl Service {
@@ -38,19 +69,10 @@ impl Service {
     }
 
     async fn start_with(broken: bool, told: fn(Consumer) -> Consumer) -> Self {
-        let mesh = TestMesh::new();
         let broken = Arc::new(AtomicBool::new(broken));
-        let (faulty, handed) = (broken.clone(), Arc::new(std::sync::OnceLock::new()));
-        let given = handed.clone();
-        let running = mesh
-            .start(audit::SERVICE, NoSettings {}, async move |platform: Platform<NoSettings>| {
-                let _ = given.set(platform.database());
-                Ok(module(platform.database(), faulty, told))
-            })
-            .await;
-        let client = GrpcOperationsClient::new(mesh.channel(OPERATOR, audit::SERVICE));
-        let database = handed.get().unwrap().clone();
-        Self { mesh, _running: running, database, broken, client }
+        let faulty = broken.clone();
+        let operated = Operated::start(|database| module(database, faulty, told)).await;
+        Self { operated, broken }
     }
 
     async fn register(&self, user: &str) {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use mainstay::contract::audit::proto::{
     AuditEvent, ListActivityResponse, ListEventsResponse, VerifyResponse,
 };
 use mainstay::kernel::page::{PageRequest, PageToken};
+use mainstay::kernel::time::timestamp;
 use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Timestamp};
+use prost_types::{ListValue, Struct};
 use serde_json::{Map, Value};
 use tonic::Response;
 
@@ -73,10 +73,6 @@ fn message(entry: Entry) -> AuditEvent {
         hash: hash.to_string(),
         previous_hash: previous_hash.to_string(),
     }
-}
-
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos().cast_signed() }
 }
 
 /// Details that are no JSON object (somebody changed them) are shown as none: verification says so,

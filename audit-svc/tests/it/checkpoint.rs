@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use audit_svc::config::Config;
-use audit_svc::domain::{Head, Record};
+use audit_svc::domain::Head;
 use base64::Engine as _;
-use chrono::DateTime;
 use mainstay::contract::audit::proto::VerifyResponse;
 use mainstay_testing::eventually;
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::harness::{Audit, by_actor, config, parcel};
-use crate::tamper::Trail;
+use crate::tamper::{Trail, record_in};
 
 /// Every second, which is as often as a pattern can say.
 const OFTEN: &str = "* * * * * *";
@@ -186,20 +185,10 @@ async fn forge(trail: &Trail) {
     for sequence in 1..=trail.place_of_newest().await {
         let row =
             trail.row(&format!("SELECT * FROM audit_event WHERE sequence = {sequence}")).await;
-        let text = |column: &str| row.try_get::<String>("", column).unwrap();
-        let forged = sequence == 1;
-        let record = Record {
-            id: text("id"),
-            time: DateTime::from_timestamp_micros(row.try_get("", "time").unwrap()).unwrap(),
-            actor: if forged { "user:somebody-else".to_owned() } else { text("actor") },
-            action: text("action"),
-            resource: text("resource"),
-            outcome: text("outcome"),
-            request_id: text("request_id"),
-            trace_id: text("trace_id"),
-            source: text("source"),
-            details: text("details"),
-        };
+        let mut record = record_in(&row);
+        if sequence == 1 {
+            record.actor = "user:somebody-else".to_owned();
+        }
         let entry = head.extend(record);
         let (actor, hash, previous) = (&entry.record.actor, entry.hash, entry.previous_hash);
         trail

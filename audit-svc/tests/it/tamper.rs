@@ -5,7 +5,7 @@ use audit_svc::domain::{Hash, Head, Record};
 use chrono::DateTime;
 use mainstay::kernel::database::Database;
 use mainstay::kernel::settings::Transport;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, QueryResult, Statement};
 
 use crate::harness::{Audit, by_actor, config, parcel};
 
@@ -132,20 +132,8 @@ async fn verification_names_the_first_broken_record() {
 async fn a_record_replaced_together_with_its_hash_breaks_the_next() {
     let trail = Trail::begin().await;
     let row = trail.row("SELECT * FROM audit_event WHERE sequence = 3").await;
-    let text = |column: &str| row.try_get::<String>("", column).unwrap();
-    let forged = Record {
-        id: text("id"),
-        time: DateTime::from_timestamp_micros(row.try_get("", "time").unwrap()).unwrap(),
-        actor: "user:somebody-else".to_owned(),
-        action: text("action"),
-        resource: text("resource"),
-        outcome: text("outcome"),
-        request_id: text("request_id"),
-        trace_id: text("trace_id"),
-        source: text("source"),
-        details: text("details"),
-    };
-    let hash = Hash::parse(&text("previous_hash")).unwrap();
+    let forged = Record { actor: "user:somebody-else".to_owned(), ..record_in(&row) };
+    let hash = Hash::parse(&row.try_get::<String>("", "previous_hash").unwrap()).unwrap();
     let entry = Head { sequence: 2, hash, record_id: String::new() }.extend(forged);
     let (actor, hash) = (&entry.record.actor, entry.hash);
     trail
@@ -224,8 +212,25 @@ impl Trail {
         Some(row.try_get("", "id").unwrap())
     }
 
-    pub async fn row(&self, query: &str) -> sea_orm::QueryResult {
+    pub async fn row(&self, query: &str) -> QueryResult {
         let statement = Statement::from_string(self.database.get_database_backend(), query);
         self.database.query_one_raw(statement).await.unwrap().unwrap()
+    }
+}
+
+/// The record that a row of the trail holds.
+pub(crate) fn record_in(row: &QueryResult) -> Record {
+    let text = |column: &str| row.try_get::<String>("", column).unwrap();
+    Record {
+        id: text("id"),
+        time: DateTime::from_timestamp_micros(row.try_get("", "time").unwrap()).unwrap(),
+        actor: text("actor"),
+        action: text("action"),
+        resource: text("resource"),
+        outcome: text("outcome"),
+        request_id: text("request_id"),
+        trace_id: text("trace_id"),
+        source: text("source"),
+        details: text("details"),
     }
 }

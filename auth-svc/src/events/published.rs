@@ -6,9 +6,9 @@ use mainstay::contract::auth::proto::{
 };
 use mainstay::kernel::Result;
 use mainstay::kernel::database::Transaction;
+use mainstay::kernel::time::timestamp;
 
 use crate::domain::{Account, AuthEvent, EndReason};
-use crate::grpc::render;
 
 /// Stores an event in the outbox of the transaction that makes it true.
 pub async fn store(transaction: &Transaction, event: &AuthEvent) -> Result<()> {
@@ -40,7 +40,7 @@ fn account_registered(account: &Account, roles: &[String]) -> AccountRegistered 
         email: account.email.as_typed().to_owned(),
         display_name: account.display_name.clone(),
         roles: roles.to_vec(),
-        register_time: Some(render::timestamp(account.create_time)),
+        register_time: Some(timestamp(account.create_time)),
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mainstay::contract::identity::IdentityClient;
 use mainstay::contract::identity::proto::{CreateUserRequest, WithdrawUserRequest};
+use mainstay::kernel::time::timestamp;
 
-use super::render;
 use crate::domain::{Account, AuthError, UserDirectory};
 
 /// The users, behind identity's client trait.
@@ -28,7 +28,7 @@ impl UserDirectory for IdentityDirectory {
             user_id: account.id.to_string(),
             email: account.email.as_typed().to_owned(),
             display_name: account.display_name.clone(),
-            register_time: Some(render::timestamp(account.create_time)),
+            register_time: Some(timestamp(account.create_time)),
         };
         self.identity.create_user(request).await?;
         Ok(())
@@ -39,7 +39,7 @@ impl UserDirectory for IdentityDirectory {
             user_id: account.id.to_string(),
             email: account.email.as_typed().to_owned(),
             display_name: account.display_name.clone(),
-            register_time: Some(render::timestamp(account.create_time)),
+            register_time: Some(timestamp(account.create_time)),
         };
         self.identity.withdraw_user(request).await?;
         Ok(())

@@ -1,13 +1,12 @@
 //! Domain types become messages of the contract.
 
-use chrono::{DateTime, Utc};
 use mainstay::contract::auth::SessionId;
 use mainstay::contract::auth::proto::{
     self, Jwk, Jwks, ListRevocationsResponse, ListSessionsResponse, OpenIdConfiguration, TokenPair,
 };
 use mainstay::contract::identity::{proto::User, user_etag};
 use mainstay::kernel::page::PageToken;
-use prost_types::Timestamp;
+use mainstay::kernel::time::timestamp;
 
 use crate::app::{PublishedKey, Revocations, SessionPage, Tokens};
 use crate::domain::{Account, Session};
@@ -85,11 +84,6 @@ pub fn revocations(revocations: &Revocations) -> ListRevocationsResponse {
         session_ids: revocations.session_ids.iter().map(ToString::to_string).collect(),
         as_of: Some(timestamp(revocations.as_of)),
     }
-}
-
-/// A time.
-pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos().cast_signed() }
 }
 
 fn one_session(session: &Session, current: Option<SessionId>) -> proto::Session {

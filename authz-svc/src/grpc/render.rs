@@ -1,12 +1,11 @@
 //! Domain types become messages of the contract.
 
-use chrono::{DateTime, Utc};
 use mainstay::contract::authz::proto::{
     self, Decision, ListPermissionsResponse, ListRoleBindingsResponse, ListRolesResponse,
     ListSubjectPermissionsResponse, SubjectPermission,
 };
 use mainstay::kernel::page::{PageRequest, PageToken};
-use prost_types::Timestamp;
+use mainstay::kernel::time::timestamp;
 use tonic::Response;
 
 use crate::domain::{Binding, DeclaredPermission, Grant, Resource, Role, Verdict};
@@ -107,8 +106,4 @@ fn permission_message(permission: DeclaredPermission) -> proto::Permission {
 
 fn text_of(resource: Option<&Resource>) -> String {
     resource.map_or("", Resource::as_str).to_owned()
-}
-
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos().cast_signed() }
 }

@@ -1,7 +1,7 @@
 //! From the domain to the wire.
 
-use chrono::{DateTime, Utc};
 use mainstay::contract::proto::mainstay::billing::v1 as wire;
+use mainstay::kernel::time::timestamp;
 
 use crate::domain::{Plan, Subscription, SubscriptionState};
 
@@ -38,12 +38,5 @@ fn state(state: SubscriptionState) -> wire::SubscriptionState {
         SubscriptionState::Pending => wire::SubscriptionState::Pending,
         SubscriptionState::PastDue => wire::SubscriptionState::PastDue,
         SubscriptionState::Canceled => wire::SubscriptionState::Canceled,
-    }
-}
-
-fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
 }

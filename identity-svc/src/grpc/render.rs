@@ -1,9 +1,8 @@
 //! Domain types become messages of the contract.
 
-use chrono::{DateTime, Utc};
 use mainstay::contract::identity::proto::{self, ListUsersResponse};
 use mainstay::kernel::page::PageToken;
-use prost_types::Timestamp;
+use mainstay::kernel::time::timestamp;
 use tonic::Response;
 
 use crate::app::UserPage;
@@ -41,8 +40,4 @@ fn message(user: &User) -> proto::User {
         delete_time: user.delete_time.map(timestamp),
         etag: user.etag().to_string(),
     }
-}
-
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: time.timestamp_subsec_nanos().cast_signed() }
 }

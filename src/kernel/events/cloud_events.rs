@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use prost_types::Timestamp;
 
 use crate::kernel::proto::events::Envelope;
+use crate::kernel::time::timestamp;
 
 /// The version of the specification that is written and read.
 pub const SPEC_VERSION: &str = "1.0";
@@ -128,8 +129,7 @@ impl Foreign<'_> {
         }
         let time = DateTime::parse_from_rfc3339(text)
             .map_err(|_| format!("its {PREFIX}time is {text:?}, which is no time of RFC 3339"))?;
-        let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
-        Ok(Some(Timestamp { seconds: time.timestamp(), nanos }))
+        Ok(Some(timestamp(time.to_utc())))
     }
 
     /// An attribute; empty when it is not there.

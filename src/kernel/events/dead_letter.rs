@@ -33,6 +33,7 @@ use crate::kernel::error::{Error, INVALID_ARGUMENT, Result};
 use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::{DeadLetter, Envelope};
 use crate::kernel::settings::EventSettings;
+use crate::kernel::time::timestamp_of;
 pub(crate) use find::{Filter, Letter, blocks, count, find, get};
 pub(crate) use schema::{CreateDeadLetters, DeadLetters};
 
@@ -107,7 +108,7 @@ impl Cause {
 
 /// The record for `<topic>.dead-letter`.
 pub(crate) fn record(id: Uuid, event: &Envelope, consumer: &str, cause: &Cause) -> Envelope {
-    let time = tried::timestamp(now_micros());
+    let time = timestamp_of(now_micros());
     let letter = DeadLetter {
         event: Some(event.clone()),
         consumer: consumer.to_owned(),

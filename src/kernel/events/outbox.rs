@@ -8,8 +8,6 @@ mod claim;
 mod schema;
 mod status;
 
-use chrono::DateTime;
-use prost_types::Timestamp;
 use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait as _, DbErr, QueryResult};
 use uuid::Uuid;
@@ -20,6 +18,7 @@ use crate::kernel::database::Open;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::Envelope;
 use crate::kernel::telemetry::propagation::TraceContext;
+use crate::kernel::time::timestamp_of;
 
 pub use captured::prune_captured;
 pub(crate) use claim::{Claim, Postponed, Reach, Settled, claim};
@@ -146,7 +145,7 @@ impl Row {
             source: row.try_get("", "source")?,
             r#type: row.try_get("", "type")?,
             subject: row.try_get("", "aggregateid")?,
-            time: timestamp(created_at),
+            time: timestamp_of(created_at),
             topic: row.try_get("", "topic")?,
             traceparent: row.try_get("", "traceparent")?,
             tracestate: row.try_get("", "tracestate")?,
@@ -161,10 +160,4 @@ impl Row {
             envelope,
         })
     }
-}
-
-fn timestamp(micros: i64) -> Option<Timestamp> {
-    let time = DateTime::from_timestamp_micros(micros)?;
-    let nanos = i32::try_from(time.timestamp_subsec_nanos()).ok()?;
-    Some(Timestamp { seconds: time.timestamp(), nanos })
 }

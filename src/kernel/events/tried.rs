@@ -13,7 +13,6 @@ pub(crate) mod session;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Query};
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use super::{micros, now_micros};
 use crate::kernel::database::Database;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::proto::events::{DeliveryAttempt, Envelope};
+use crate::kernel::time::timestamp_of;
 pub(crate) use schema::{ConsumerAttempts, CreateAttempts};
 
 /// How many entries a history has at most.
@@ -117,8 +117,8 @@ impl Tried {
 impl Attempt {
     pub(crate) fn to_proto(&self) -> DeliveryAttempt {
         DeliveryAttempt {
-            time: timestamp(self.time),
-            last_time: timestamp(self.last),
+            time: timestamp_of(self.time),
+            last_time: timestamp_of(self.last),
             count: self.count,
             code: self.code.clone(),
             error: self.error.clone(),
@@ -281,13 +281,6 @@ pub(crate) fn instance() -> &'static str {
         format!("{host}/{}", std::process::id())
     });
     &INSTANCE
-}
-
-/// A time in Unix microseconds as contracts state it.
-pub(crate) fn timestamp(micros: i64) -> Option<prost_types::Timestamp> {
-    let time = DateTime::<Utc>::from_timestamp_micros(micros)?;
-    let nanos = i32::try_from(time.timestamp_subsec_nanos()).ok()?;
-    Some(prost_types::Timestamp { seconds: time.timestamp(), nanos })
 }
 
 fn cut(error: &str) -> &str {

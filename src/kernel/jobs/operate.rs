@@ -59,11 +59,7 @@ impl Jobs {
 
     /// Jobs that are not done, those due for longest first; of one name only, if stated.
     pub async fn list(&self, name: Option<&str>, limit: u64) -> Result<Vec<KnownJob>> {
-        let mut query = select();
-        if let Some(name) = name {
-            query.and_where(Expr::col("name").eq(name));
-        }
-        let query = query.order_by("run_after", Order::Asc).limit(limit).take();
+        let query = select_named(name).order_by("run_after", Order::Asc).limit(limit).take();
         self.read(&query).await
     }
 
@@ -78,12 +74,11 @@ impl Jobs {
 
     /// Jobs that have failed for good, oldest first; of one name only, if stated.
     pub async fn list_failed(&self, name: Option<&str>, limit: u64) -> Result<Vec<KnownJob>> {
-        let mut query = select();
-        query.and_where(Expr::col("state").eq("failed"));
-        if let Some(name) = name {
-            query.and_where(Expr::col("name").eq(name));
-        }
-        let query = query.order_by("created_at", Order::Asc).limit(limit).take();
+        let query = select_named(name)
+            .and_where(Expr::col("state").eq("failed"))
+            .order_by("created_at", Order::Asc)
+            .limit(limit)
+            .take();
         self.read(&query).await
     }
 
@@ -162,6 +157,11 @@ fn select() -> sea_orm::sea_query::SelectStatement {
         .columns(["failing_since", "last_error", "lease_until"])
         .from("job")
         .take()
+}
+
+/// Those of one name, or all.
+fn select_named(name: Option<&str>) -> sea_orm::sea_query::SelectStatement {
+    select().and_where_option(name.map(|name| Expr::col("name").eq(name))).take()
 }
 
 fn known(row: &QueryResult, now: i64) -> Result<KnownJob> {

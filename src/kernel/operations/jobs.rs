@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::render::time;
 use super::{Operations, proto};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::jobs::{JobState, Jobs, KnownJob, PastRun};
 use crate::kernel::page::PageRequest;
+use crate::kernel::time::timestamp;
 
 impl Operations {
     pub(super) async fn jobs(
@@ -65,10 +65,10 @@ fn rendered(job: KnownJob) -> proto::Job {
         name: job.name,
         state: state.into(),
         unique_key: job.unique_key.unwrap_or_default(),
-        due_time: time(job.due_time),
-        create_time: time(job.create_time),
+        due_time: Some(timestamp(job.due_time)),
+        create_time: Some(timestamp(job.create_time)),
         attempts: job.attempts,
-        failing_since: job.failing_since.and_then(time),
+        failing_since: job.failing_since.map(timestamp),
         last_error: job.last_error,
     }
 }
@@ -78,8 +78,8 @@ fn ran(run: PastRun) -> proto::JobRun {
         job_id: run.job_id.to_string(),
         name: run.name,
         epoch: run.epoch,
-        start_time: time(run.start_time),
-        end_time: time(run.end_time),
+        start_time: Some(timestamp(run.start_time)),
+        end_time: Some(timestamp(run.end_time)),
         outcome: run.outcome.as_str().to_owned(),
         error: run.error,
     }

@@ -1,6 +1,5 @@
 //! From what is kept to what the contract states.
 
-use chrono::{DateTime, Utc};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -8,17 +7,13 @@ use serde_json::{Value, json};
 use super::proto;
 use crate::kernel::events::dead_letter::{Letter, State};
 use crate::kernel::events::outbox::Failing;
-use crate::kernel::events::tried::{Attempt, timestamp};
+use crate::kernel::events::tried::Attempt;
 use crate::kernel::events::{Delivery, Envelope};
 use crate::kernel::policy::Redactor;
+use crate::kernel::time::timestamp_of;
 
 /// What stands for a payload that nobody can read, or that no contract describes.
 const HIDDEN: &str = "[redacted]";
-
-/// A time as contracts state it.
-pub(super) fn time(time: DateTime<Utc>) -> Option<Timestamp> {
-    timestamp(time.timestamp_micros())
-}
 
 /// Renders events by what the contracts state about their payloads.
 pub(super) struct Renderer {
@@ -42,8 +37,8 @@ impl Renderer {
             reason: letter.reason.clone(),
             attempts: letter.attempts,
             history: Vec::new(),
-            park_time: timestamp(letter.parked_at),
-            update_time: timestamp(letter.updated_at),
+            park_time: timestamp_of(letter.parked_at),
+            update_time: timestamp_of(letter.updated_at),
             updated_by: letter.updated_by.clone(),
             note: letter.note.clone(),
         }
@@ -115,7 +110,7 @@ pub(super) fn failing(failing: Failing) -> proto::FailingEvent {
         r#type: failing.r#type,
         subject: failing.subject,
         attempts: failing.attempts,
-        next_time: timestamp(failing.next_attempt_at),
+        next_time: timestamp_of(failing.next_attempt_at),
         reason: failing.reason,
     }
 }

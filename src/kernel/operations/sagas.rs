@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::render::time;
 use super::{Operations, proto};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::page::PageRequest;
 use crate::kernel::saga::{Progress, SagaState, Sagas};
+use crate::kernel::time::timestamp;
 
 impl Operations {
     pub(super) async fn stuck_sagas(
@@ -59,8 +59,8 @@ fn rendered(progress: Progress) -> proto::Saga {
         step: progress.step,
         reversible: progress.reversible,
         reason: progress.reason,
-        create_time: time(progress.create_time),
-        failing_since: progress.failing_since.and_then(time),
+        create_time: Some(timestamp(progress.create_time)),
+        failing_since: progress.failing_since.map(timestamp),
         last_error: progress.last_error,
     }
 }

@@ -3,18 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mainstay::contract::audit;
-use mainstay::contract::operations::{
-    GrpcOperationsClient, OPERATOR, OperationsClient as _, proto,
-};
-use mainstay::kernel::database::Database;
+use mainstay::contract::operations::{OPERATOR, OperationsClient as _, proto};
 use mainstay::kernel::error::{Error, FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND};
 use mainstay::kernel::jobs::{Job, NewJob, Run};
-use mainstay::kernel::lifecycle::{Module, Platform, Running};
+use mainstay::kernel::lifecycle::Module;
 use mainstay::kernel::saga::{NewSaga, Saga, Step, StepCall};
-use mainstay_testing::{NoSettings, TestMesh};
 
-use super::audited;
+use super::{Operated, audited};
 use crate::lifecycle::{SlowTrail, sound_module};
 use crate::world::eventually;
 
@@ -23,28 +18,23 @@ const JOB: &str = "sweep";
 
 /// A service whose saga and whose job do not get on for as long as it is broken.
 struct Service {
-    mesh: TestMesh,
-    _running: Running,
-    database: Database,
+    operated: Operated,
     broken: Arc<AtomicBool>,
-    client: GrpcOperationsClient,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Operated;
+
+    fn deref(&self) -> &Operated {
+        &self.operated
+    }
 }
 
 impl Service {
     async fn start() -> Self {
-        let mesh = TestMesh::new();
         let broken = Arc::new(AtomicBool::new(true));
-        let (faulty, handed) = (broken.clone(), Arc::new(std::sync::OnceLock::new()));
-        let given = handed.clone();
-        let running = mesh
-            .start(audit::SERVICE, NoSettings {}, async move |platform: Platform<NoSettings>| {
-                let _ = given.set(platform.database());
-                Ok(module(faulty))
-            })
-            .await;
-        let client = GrpcOperationsClient::new(mesh.channel(OPERATOR, audit::SERVICE));
-        let database = handed.get().unwrap().clone();
-        Self { mesh, _running: running, database, broken, client }
+        let faulty = broken.clone();
+        Self { operated: Operated::start(|_| module(faulty)).await, broken }
     }
 
     async fn begin(&self, id: &str) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use mainstay::kernel::Result;
 use mainstay::kernel::events::{
     Cursor, Delivery, Envelope, EventBus, Page, ReadFrom, Subscription, TopicSpec,
@@ -87,8 +88,8 @@ impl Subscription for ObservedSubscription {
         self.subscription.acknowledge(delivery).await
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        self.subscription.lag().await
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        self.subscription.lag()
     }
 
     async fn close(&mut self) -> Result<()> {

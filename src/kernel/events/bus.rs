@@ -14,6 +14,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures::future::BoxFuture;
+
 use crate::kernel::error::Result;
 use crate::kernel::policy::TopicSpec;
 use crate::kernel::proto::events::Envelope;
@@ -97,8 +99,9 @@ pub trait Subscription: Send {
     /// record that is not.
     async fn acknowledge(&mut self, delivery: Delivery) -> Result<()>;
 
-    /// How many records of its topics the group has not acknowledged.
-    async fn lag(&mut self) -> Result<i64>;
+    /// How many records of its topics the group has not acknowledged. Counting may take the broker a
+    /// while, so it goes on beside the subscription.
+    fn lag(&self) -> BoxFuture<'static, Result<i64>>;
 
     /// Leaves the group, so that another member takes over at once instead of after a time-out.
     async fn close(&mut self) -> Result<()>;

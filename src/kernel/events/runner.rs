@@ -121,6 +121,7 @@ impl Runner {
             stop: stop.child_token(),
             lanes: Lanes::default(),
             under_way: JoinSet::new(),
+            counting: JoinSet::new(),
         };
         let result = turn.consume(subscription.as_mut(), stop, failures).await;
         let finished = turn.finish(subscription.as_mut()).await;
@@ -179,6 +180,8 @@ struct Turn<'a> {
     stop: CancellationToken,
     lanes: Lanes,
     under_way: JoinSet<(Task, Outcome)>,
+    /// The lag that is being counted, beside the events: that may take the broker a while.
+    counting: JoinSet<Result<i64>>,
 }
 
 impl Turn<'_> {
@@ -214,10 +217,11 @@ impl Turn<'_> {
                 _ = report.tick() => {
                     *failures = 0;
                     runner.set_state(ConsumerState::Consuming);
-                    if let Ok(lag) = subscription.lag().await {
-                        runner.report_lag(lag);
+                    if self.counting.is_empty() {
+                        self.counting.spawn(subscription.lag());
                     }
                 }
+                Some(Ok(Ok(lag))) = self.counting.join_next() => runner.report_lag(lag),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use futures::future::BoxFuture;
 use mainstay::kernel::events::{
     Cursor, Delivery, Envelope, EventBus, Page, ReadFrom, Subscription, TopicSpec,
 };
@@ -93,8 +94,8 @@ impl Subscription for Breaking {
         self.subscription.acknowledge(delivery).await
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        self.subscription.lag().await
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        self.subscription.lag()
     }
 
     async fn close(&mut self) -> Result<()> {
@@ -143,8 +144,8 @@ impl Subscription for Garbling {
         self.0.acknowledge(delivery).await
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        self.0.lag().await
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        self.0.lag()
     }
 
     async fn close(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::lease::Lease;
@@ -55,18 +56,11 @@ impl EmbeddedSubscription {
                 None => tokio::time::sleep(LEASE_RETRY).await,
             }
         };
-        let read = self.positions().await?;
+        let read = positions(&self.broker, &self.group, &self.topics).await?;
         self.epoch += 1;
         let (buffer, progress) = (VecDeque::new(), BTreeMap::new());
         self.membership = Some(Membership { _lease: lease, read, buffer, progress });
         Ok(())
-    }
-
-    /// How far the group is on each of the topics; at the beginning of those new to it.
-    async fn positions(&self) -> Result<BTreeMap<String, i64>> {
-        let known = log::positions(&self.broker.positions, &self.group).await?;
-        let position = |topic: &String| known.get(topic).copied().unwrap_or_default();
-        Ok(self.topics.iter().map(|topic| (topic.clone(), position(topic))).collect())
     }
 
     /// Reads what comes next into the buffer; waits if there is nothing.
@@ -115,13 +109,28 @@ impl Subscription for EmbeddedSubscription {
         Ok(transaction.commit().await?)
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        let positions = self.positions().await?;
-        log::count_after(&self.broker.positions, &positions).await
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        let (broker, group, topics) =
+            (self.broker.clone(), self.group.clone(), self.topics.clone());
+        Box::pin(async move {
+            let positions = positions(&broker, &group, &topics).await?;
+            log::count_after(&broker.positions, &positions).await
+        })
     }
 
     async fn close(&mut self) -> Result<()> {
         self.membership = None;
         Ok(())
     }
+}
+
+/// How far the group is on each of the topics; at the beginning of those new to it.
+async fn positions(
+    broker: &Broker,
+    group: &str,
+    topics: &[String],
+) -> Result<BTreeMap<String, i64>> {
+    let known = log::positions(&broker.positions, group).await?;
+    let position = |topic: &String| known.get(topic).copied().unwrap_or_default();
+    Ok(topics.iter().map(|topic| (topic.clone(), position(topic))).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use futures::future::BoxFuture;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
@@ -17,9 +18,17 @@ pub(super) struct KafkaSubscription {
     shared: Arc<Shared>,
     topics: Vec<String>,
     deliveries: UnboundedReceiver<Result<Delivery>>,
-    /// The thread alone holds the consumer: dropping it waits for the cluster.
-    consumer: Weak<GroupConsumer>,
+    /// Threads alone hold the consumer: dropping it waits for the cluster.
+    consumer: Weak<Joined>,
     ended: Option<oneshot::Receiver<()>>,
+}
+
+/// The consumer, and who waits for its end.
+struct Joined {
+    /// Dropped, it commits and leaves the group.
+    consumer: GroupConsumer,
+    /// Dropped after it.
+    _ends: oneshot::Sender<()>,
 }
 
 impl KafkaSubscription {
@@ -34,19 +43,14 @@ impl KafkaSubscription {
         let outer: Vec<_> = outer.iter().map(String::as_str).collect();
         consumer.subscribe(&outer).map_err(Error::internal)?;
 
-        let consumer = Arc::new(consumer);
-        let known = Arc::downgrade(&consumer);
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
+        let joined = Arc::new(Joined { consumer, _ends: ends });
+        let known = Arc::downgrade(&joined);
         let polled = shared.clone();
         std::thread::Builder::new()
             .name(format!("kafka {group}"))
-            .spawn(move || {
-                poll(&consumer, &polled, &sender);
-                // Commits and leaves the group.
-                drop(consumer);
-                let _ = ends.send(());
-            })
+            .spawn(move || poll(&joined.consumer, &polled, &sender))
             .map_err(Error::internal)?;
         Ok(Self {
             shared,
@@ -79,19 +83,21 @@ impl Subscription for KafkaSubscription {
         Ok(())
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        let Some(consumer) = self.consumer.upgrade() else {
-            return Err(Error::unavailable("the subscription has ended"));
-        };
-        let (shared, topics) = (self.shared.clone(), self.topics.clone());
-        blocking(move || {
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        let (consumer, shared, topics) =
+            (self.consumer.clone(), self.shared.clone(), self.topics.clone());
+        Box::pin(blocking(move || {
+            let Some(joined) = consumer.upgrade() else {
+                return Err(Error::unavailable("the subscription has ended"));
+            };
+            let consumer = &joined.consumer;
             let client = &shared.client;
-            let committed = shared.commit(&consumer, CommitMode::Sync);
+            let committed = shared.commit(consumer, CommitMode::Sync);
             committed.map_err(|error| client.unavailable(error))?;
-            let partitions = offsets::partitions(client, &*consumer, &topics)?;
-            let beginnings = offsets::beginnings(client, &*consumer, &partitions)?;
-            let ends = offsets::ends(client, &*consumer, &partitions)?;
-            let positions = offsets::positions(client, &*consumer, &partitions)?;
+            let partitions = offsets::partitions(client, consumer, &topics)?;
+            let beginnings = offsets::beginnings(client, consumer, &partitions)?;
+            let ends = offsets::ends(client, consumer, &partitions)?;
+            let positions = offsets::positions(client, consumer, &partitions)?;
             let behind = partitions.iter().map(|partition| {
                 let number = |of: &std::collections::BTreeMap<_, i64>| of.get(partition).copied();
                 let beginning = number(&beginnings).unwrap_or_default();
@@ -99,8 +105,7 @@ impl Subscription for KafkaSubscription {
                 number(&ends).unwrap_or_default().saturating_sub(position).max(0)
             });
             Ok(behind.sum())
-        })
-        .await
+        }))
     }
 
     async fn close(&mut self) -> Result<()> {
@@ -108,6 +113,7 @@ impl Subscription for KafkaSubscription {
         let Some(ended) = self.ended.take() else { return Ok(()) };
         let patience = self.shared.client.settings().request_timeout;
         match tokio::time::timeout(patience, ended).await {
+            // The sender is gone, and the consumer before it.
             Ok(_) => Ok(()),
             Err(_) => Err(Error::unavailable("leaving the consumer group takes too long")),
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::streams::StreamInfoGroupsReply;
 use ::redis::{Script, cmd};
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -72,12 +73,15 @@ impl Subscription for StreamSubscription {
         self.lease.redis.invoke_within::<()>(PATIENCE, &acknowledge).await
     }
 
-    async fn lag(&mut self) -> Result<i64> {
-        let mut lag = 0;
-        for topic in &self.topics {
-            lag += lag_of(&self.lease.redis, &self.lease.group, topic).await?;
-        }
-        Ok(lag)
+    fn lag(&self) -> BoxFuture<'static, Result<i64>> {
+        let (lease, topics) = (self.lease.clone(), self.topics.clone());
+        Box::pin(async move {
+            let mut lag = 0;
+            for topic in &topics {
+                lag += lag_of(&lease.redis, &lease.group, topic).await?;
+            }
+            Ok(lag)
+        })
     }
 
     async fn close(&mut self) -> Result<()> {

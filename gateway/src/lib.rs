@@ -34,6 +34,7 @@ mod route;
 mod transcode;
 
 pub use config::GatewaySettings;
+pub use transcode::render::{JsonPlan, Malformed, Spelling};
 
 use cursor::CursorSigner;
 use discovery::Discovery;

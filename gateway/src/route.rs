@@ -26,6 +26,7 @@ use template::{Capture, Template};
 use tree::{Found, Path, Tree};
 
 use crate::transcode::binding::Binding;
+use crate::transcode::render::ReplyPlan;
 
 /// One HTTP route to one gRPC method.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) policy: Arc<MethodPolicy>,
     /// How the request fills the message.
     pub(crate) binding: Binding,
+    /// How the response message becomes the reply.
+    pub(crate) reply: ReplyPlan,
     /// The method, for its documentation.
     pub(crate) descriptor: MethodDescriptor,
 }

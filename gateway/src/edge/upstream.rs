@@ -23,14 +23,14 @@ pub(super) async fn call(exchange: &Exchange) -> Result<Response> {
         .unary(&route.grpc_path, exchange.message.clone(), metadata, options)
         .await
         .map_err(|status| error::from_upstream(&status, &route.service, &route.binding))?;
-    match route.policy.style {
-        EdgeStyle::Plain => Ok(envelope::plain(route.binding.plain(&reply.message)?)),
+    let rendered = match route.policy.style {
+        EdgeStyle::Plain => route.reply.plain(&reply.message)?,
         EdgeStyle::Envelope => {
-            let rendered = route.binding.enveloped(&reply.message)?;
             let sign = |token: &str| exchange.edge.cursors.sign(&exchange.listing(), token);
-            Ok(envelope::enveloped(rendered, &exchange.call.request_id, sign))
+            route.reply.enveloped(&reply.message, &exchange.call.request_id, sign)?
         }
-    }
+    };
+    Ok(envelope::reply(rendered))
 }
 
 /// The headers that the contract asks for, and nothing else of what the caller sent. What says who

@@ -6,10 +6,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::comment::Comments;
 use super::rules;
-use super::schema::{Schemas, Spelling};
+use super::schema::Schemas;
 use crate::route::Route;
 use crate::transcode::binding::{Body, is_http_body};
 use crate::transcode::query::{self, CURSOR};
+use crate::transcode::render::Spelling;
 
 /// The operation of a route.
 pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
@@ -55,12 +56,12 @@ fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> 
     for variable in route.template.variables() {
         let field = query::fields_at(&route.binding.input, &variable.field);
         let Some(field) = field.and_then(|path| path.last().cloned()) else { continue };
-        let schema = schemas.field(&field, Spelling::Snake, comments);
+        let schema = schemas.field(&field, Spelling::Contract, comments);
         parameters.push(parameter("path", &variable.field.join("."), true, schema));
     }
     for (name, field) in query::available(&route.binding) {
         let required = rules::is_required(&field);
-        let schema = schemas.field(&field, Spelling::Snake, comments);
+        let schema = schemas.field(&field, Spelling::Contract, comments);
         parameters.push(parameter("query", &name, required, schema));
     }
     if route.binding.list.is_some() {
@@ -99,9 +100,9 @@ fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -
         }
         Body::Field(field) => match field.kind() {
             Kind::Message(message) if !field.is_list() && !field.is_map() => {
-                schemas.message(&message, Spelling::Snake)
+                schemas.message(&message, Spelling::Contract)
             }
-            _ => schemas.field(field, Spelling::Snake, comments),
+            _ => schemas.field(field, Spelling::Contract, comments),
         },
     };
     Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
@@ -152,7 +153,7 @@ fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Jso
 fn reply(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let binding = &route.binding;
     let plain = route.policy.style == EdgeStyle::Plain;
-    let spelling = if plain { Spelling::Json } else { Spelling::Snake };
+    let spelling = Spelling::of(route.policy.style);
     let data = match &binding.response_field {
         Some(field) => schemas.field(field, spelling, comments),
         None => match (&binding.list, plain) {

@@ -7,15 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::comment::Comments;
 use super::rules;
-
-/// How field names are spelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Spelling {
-    /// `display_name`, in envelopes and request bodies.
-    Snake,
-    /// The contract's JSON name, in replies without envelope.
-    Json,
-}
+use crate::transcode::render::Spelling;
 
 /// The schemas that operations refer to.
 #[derive(Default)]
@@ -59,7 +51,7 @@ impl Schemas {
     ) -> Json {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for field in message.fields().filter(|field| !without.contains(&field.name().to_owned())) {
-            let mut schema = self.field(&field, Spelling::Snake, comments);
+            let mut schema = self.field(&field, Spelling::Contract, comments);
             if rules::is_secret(&field)
                 && let Json::Object(schema) = &mut schema
             {
@@ -107,8 +99,8 @@ impl Schemas {
         let mut properties = Map::new();
         for field in message.fields() {
             let name = match spelling {
-                Spelling::Snake => field.name(),
-                Spelling::Json => field.json_name(),
+                Spelling::Contract => field.name(),
+                Spelling::Canonical => field.json_name(),
             };
             properties.insert(name.to_owned(), self.field(&field, spelling, comments));
         }
@@ -154,8 +146,8 @@ fn describe(schema: &mut Json, description: String) {
 
 fn component_name(message: &MessageDescriptor, spelling: Spelling) -> String {
     match spelling {
-        Spelling::Snake => message.full_name().to_owned(),
-        Spelling::Json => format!("{}.Plain", message.full_name()),
+        Spelling::Contract => message.full_name().to_owned(),
+        Spelling::Canonical => format!("{}.Plain", message.full_name()),
     }
 }
 

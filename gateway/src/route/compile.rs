@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use mainstay::kernel::policy::{Access, PolicyTable};
+use mainstay::kernel::policy::{Access, EdgeStyle, PolicyTable};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 use super::rule::{self, HttpRule};
 use super::template::Template;
 use super::{Refusal, Route};
 use crate::transcode::binding::Binding;
+use crate::transcode::render::{JsonPlan, ReplyPlan, Spelling};
 
 /// What a service offers on the REST edge.
 #[derive(Clone, Debug, Default)]
@@ -31,16 +32,41 @@ pub(crate) fn compile(service: &str, pool: &DescriptorPool, grpc_services: &[Str
             return compiled;
         }
     };
+    let mut methods = Vec::new();
     for name in grpc_services {
-        let Some(grpc_service) = pool.get_service_by_name(name) else {
-            compiled.refuse(service, name, "it is advertised and not described".into());
-            continue;
-        };
-        for method in grpc_service.methods() {
-            compiled.add_method(service, &method, &policies);
+        match pool.get_service_by_name(name) {
+            Some(grpc_service) => methods.extend(grpc_service.methods()),
+            None => compiled.refuse(service, name, "it is advertised and not described".into()),
         }
     }
+    let replies = Replies::compile(&methods);
+    for method in &methods {
+        compiled.add_method(service, method, &policies, &replies);
+    }
     compiled
+}
+
+/// How the replies of a service's methods are written, in either spelling.
+struct Replies {
+    contract: Arc<JsonPlan>,
+    canonical: Arc<JsonPlan>,
+}
+
+impl Replies {
+    fn compile(methods: &[MethodDescriptor]) -> Self {
+        let outputs = || methods.iter().map(MethodDescriptor::output);
+        Self {
+            contract: Arc::new(JsonPlan::compile(outputs(), Spelling::Contract)),
+            canonical: Arc::new(JsonPlan::compile(outputs(), Spelling::Canonical)),
+        }
+    }
+
+    fn of(&self, style: EdgeStyle) -> Arc<JsonPlan> {
+        match Spelling::of(style) {
+            Spelling::Contract => Arc::clone(&self.contract),
+            Spelling::Canonical => Arc::clone(&self.canonical),
+        }
+    }
 }
 
 impl Compiled {
@@ -49,13 +75,19 @@ impl Compiled {
         self.refusals.push(Refusal { service, method, reason });
     }
 
-    fn add_method(&mut self, service: &str, method: &MethodDescriptor, policies: &PolicyTable) {
+    fn add_method(
+        &mut self,
+        service: &str,
+        method: &MethodDescriptor,
+        policies: &PolicyTable,
+        replies: &Replies,
+    ) {
         let rules = match rule::rules(method) {
             Ok(rules) => rules,
             Err(reason) => return self.refuse(service, method.full_name(), reason),
         };
         for rule in rules {
-            match route(service, method, &rule, policies) {
+            match route(service, method, &rule, policies, replies) {
                 Ok(route) => self.routes.push(Arc::new(route)),
                 Err(reason) => self.refuse(service, method.full_name(), reason),
             }
@@ -68,6 +100,7 @@ fn route(
     method: &MethodDescriptor,
     rule: &HttpRule,
     policies: &PolicyTable,
+    replies: &Replies,
 ) -> Result<Route, String> {
     if method.is_client_streaming() || method.is_server_streaming() {
         return Err("streams have no REST form".into());
@@ -86,6 +119,7 @@ fn route(
         &rule.body,
         &rule.response_body,
     )?;
+    let reply = ReplyPlan::new(replies.of(policy.style), &binding)?;
     let grpc_path = PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?;
     Ok(Route {
         service: service.to_owned(),
@@ -94,6 +128,7 @@ fn route(
         grpc_path,
         policy,
         binding,
+        reply,
         descriptor: method.clone(),
     })
 }

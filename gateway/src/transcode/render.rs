@@ -1,31 +1,92 @@
-//! The response message to what HTTP sends: JSON in an envelope, plain JSON, or raw bytes.
+//! Replies from the wire to what HTTP sends: JSON in an envelope, plain JSON, or raw bytes.
+//!
+//! A [`JsonPlan`] is compiled once for all messages of a service; a reply is then written from its
+//! bytes, with no message between.
+
+mod forms;
+mod plan;
+mod wire;
+mod write;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay::kernel::error::{Error, Result};
-use prost_reflect::{DynamicMessage, SerializeOptions, Value};
-use serde_json::{Map, Value as Json};
+use prost_reflect::{FieldDescriptor, Kind as Described};
 
 use super::binding::{Binding, is_http_body};
+use plan::{Message, Shape};
+use wire::{Reader, WireType};
+use write::Writer;
 
-/// Snake-case names and every field without presence: what an envelope holds.
-const ENVELOPED: SerializeOptions =
-    SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
-/// Canonical proto3 JSON.
-const PLAIN: SerializeOptions = SerializeOptions::new();
+pub use plan::{JsonPlan, Spelling};
+pub use wire::Malformed;
 
-/// A response, ready for its envelope.
+/// Field of a list's reply that says how many match in all, and the name by which `meta` has it.
+const TOTAL_SIZE: &str = "total_size";
+const TOTAL: &[u8] = b"\"total\":";
+/// Room for an envelope, and for how much longer JSON is than the wire.
+const ENVELOPE: usize = 128;
+const GROWTH: usize = 2;
+
+impl JsonPlan {
+    /// Appends a message's JSON to `out`. `message` is from [`JsonPlan::find`].
+    ///
+    /// # Errors
+    ///
+    /// When `wire` is no such message, nests deeper than 100 messages, or holds what JSON cannot
+    /// say, such as a time beyond the year 9999. `out` is empty then.
+    pub fn write(
+        &self,
+        message: usize,
+        wire: &[u8],
+        out: &mut Vec<u8>,
+    ) -> std::result::Result<(), Malformed> {
+        let mut writer = Writer::new(self, std::mem::take(out));
+        writer.message(message, wire)?;
+        *out = writer.out;
+        Ok(())
+    }
+}
+
+/// How the replies of one route are rendered.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplyPlan {
+    plan: Arc<JsonPlan>,
+    root: usize,
+    content: Content,
+    list: Option<ListPlaces>,
+}
+
+/// What of the response message the reply is.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// All of it.
+    Whole,
+    /// One field, by its place.
+    Field(usize),
+    /// All of it, which is a `google.api.HttpBody`.
+    Raw,
+    /// One field, by its number, which is a `google.api.HttpBody`.
+    RawField(u32),
+}
+
+/// The places of the fields that make a response a page of a list.
+#[derive(Clone, Copy, Debug)]
+struct ListPlaces {
+    items: usize,
+    next_page_token: usize,
+}
+
+/// A reply's body.
 #[derive(Debug)]
 pub(crate) enum Rendered {
-    /// One resource or result.
-    Single(Json),
-    /// A page of a list.
-    List {
-        /// The page's items.
-        items: Json,
-        /// The contract's token of the next page; absent at the end.
-        next_page_token: Option<String>,
-        /// Everything else that the message says, such as the total.
-        rest: Map<String, Json>,
+    /// JSON.
+    Json {
+        /// The text.
+        body: Vec<u8>,
+        /// The resource's `etag`.
+        etag: Option<String>,
     },
     /// Bytes that travel as they are.
     Raw {
@@ -36,67 +97,176 @@ pub(crate) enum Rendered {
     },
 }
 
-impl Binding {
-    /// Renders for an envelope.
-    pub(crate) fn enveloped(&self, wire: &[u8]) -> Result<Rendered> {
-        let message = self.decode(wire)?;
-        if let Some(raw) = self.raw(&message) {
-            return Ok(raw);
+impl ReplyPlan {
+    /// The plan for the replies of a binding, whose response message was compiled into `plan`.
+    pub(crate) fn new(plan: Arc<JsonPlan>, binding: &Binding) -> std::result::Result<Self, String> {
+        let unknown = || format!("`{}` was not compiled", binding.output.full_name());
+        let root = plan.find(binding.output.full_name()).ok_or_else(unknown)?;
+        let message = plan.messages.get(root).ok_or_else(unknown)?;
+        if let Some(reason) = plan.refusal(root) {
+            return Err(reason.to_owned());
         }
-        let mut json = self.json(&message, &ENVELOPED)?;
-        let (Some(list), Json::Object(fields)) = (&self.list, &mut json) else {
-            return Ok(Rendered::Single(json));
+        let place = |field: &FieldDescriptor| message.named(field.name()).ok_or_else(unknown);
+        let content = match &binding.response_field {
+            None if is_http_body(&binding.output) => Content::Raw,
+            None => Content::Whole,
+            Some(field) => match field.kind() {
+                Described::Message(inner) if is_http_body(&inner) && !field.is_list() => {
+                    Content::RawField(field.number())
+                }
+                _ => Content::Field(place(field)?),
+            },
         };
-        let items = fields.remove(list.items.name()).unwrap_or_else(|| Json::Array(Vec::new()));
-        let token = fields.remove(list.next_page_token.name());
-        let next_page_token = match token {
-            Some(Json::String(token)) if !token.is_empty() => Some(token),
+        let list = match (&binding.list, content) {
+            (Some(list), Content::Whole) => Some(ListPlaces {
+                items: place(&list.items)?,
+                next_page_token: place(&list.next_page_token)?,
+            }),
             _ => None,
         };
-        Ok(Rendered::List { items, next_page_token, rest: std::mem::take(fields) })
+        Ok(Self { plan, root, content, list })
     }
 
-    /// Renders as canonical proto3 JSON.
-    pub(crate) fn plain(&self, wire: &[u8]) -> Result<Rendered> {
-        let message = self.decode(wire)?;
-        match self.raw(&message) {
-            Some(raw) => Ok(raw),
-            None => Ok(Rendered::Single(self.json(&message, &PLAIN)?)),
+    /// Renders for an envelope. `sign` turns the contract's page token into a cursor.
+    pub(crate) fn enveloped(
+        &self,
+        wire: &Bytes,
+        request_id: &str,
+        sign: impl FnOnce(&str) -> String,
+    ) -> Result<Rendered> {
+        if let Some(raw) = self.raw(wire).map_err(Error::internal)? {
+            return Ok(raw);
         }
+        let mut writer = self.writer(wire);
+        let etag = match self.list {
+            Some(list) => self.page(&mut writer, list, wire, request_id, sign).map(|()| None),
+            None => self.single(&mut writer, wire, request_id),
+        };
+        let etag = etag.map_err(Error::internal)?;
+        Ok(Rendered::Json { body: writer.out, etag })
     }
 
-    fn decode(&self, wire: &[u8]) -> Result<DynamicMessage> {
-        DynamicMessage::decode(self.output.clone(), wire).map_err(Error::internal)
-    }
-
-    fn json(&self, message: &DynamicMessage, options: &SerializeOptions) -> Result<Json> {
-        let json = message
-            .serialize_with_options(serde_json::value::Serializer, options)
-            .map_err(Error::internal)?;
-        let Some(field) = &self.response_field else { return Ok(json) };
-        let Json::Object(mut fields) = json else { return Ok(Json::Null) };
-        Ok(fields
-            .remove(field.name())
-            .or_else(|| fields.remove(field.json_name()))
-            .unwrap_or(Json::Null))
-    }
-
-    fn raw(&self, message: &DynamicMessage) -> Option<Rendered> {
-        match &self.response_field {
-            Some(field) => match message.get_field(field).as_ref() {
-                Value::Message(inner) => raw(inner),
-                _ => None,
-            },
-            None => raw(message),
+    /// Renders without an envelope.
+    pub(crate) fn plain(&self, wire: &Bytes) -> Result<Rendered> {
+        if let Some(raw) = self.raw(wire).map_err(Error::internal)? {
+            return Ok(raw);
         }
+        let mut writer = self.writer(wire);
+        self.data(&mut writer, wire).map_err(Error::internal)?;
+        Ok(Rendered::Json { body: writer.out, etag: None })
+    }
+
+    fn writer(&self, wire: &Bytes) -> Writer<'_> {
+        Writer::new(&self.plan, Vec::with_capacity(wire.len() * GROWTH + ENVELOPE))
+    }
+
+    fn root(&self) -> wire::Result<&Message> {
+        self.plan.messages.get(self.root).ok_or(Malformed("its type is not known"))
+    }
+
+    fn single(
+        &self,
+        writer: &mut Writer<'_>,
+        wire: &[u8],
+        request_id: &str,
+    ) -> wire::Result<Option<String>> {
+        writer.out.extend_from_slice(b"{\"data\":");
+        self.data(writer, wire)?;
+        writer.out.extend_from_slice(b",\"meta\":{\"request_id\":");
+        writer.json(request_id)?;
+        writer.out.extend_from_slice(b"}}");
+        self.etag(wire)
+    }
+
+    /// The response message, or the field of it that is the reply.
+    fn data(&self, writer: &mut Writer<'_>, wire: &[u8]) -> wire::Result<()> {
+        let Content::Field(place) = self.content else { return writer.message(self.root, wire) };
+        let message = self.root()?;
+        let field = message.fields.get(place).ok_or(Malformed("a field is not known"))?;
+        writer.with_slots(message, wire, |writer, slots| {
+            writer.value_or_default(field, slots.at(writer, place), wire)
+        })
+    }
+
+    /// `{"data": items, "meta": …}`: what a list says beside its items is in `meta`.
+    fn page(
+        &self,
+        writer: &mut Writer<'_>,
+        list: ListPlaces,
+        wire: &[u8],
+        request_id: &str,
+        sign: impl FnOnce(&str) -> String,
+    ) -> wire::Result<()> {
+        let message = self.root()?;
+        let fields = |place: usize| message.fields.get(place).ok_or(Malformed("no such field"));
+        let (items, token) = (fields(list.items)?, fields(list.next_page_token)?);
+        writer.with_slots(message, wire, |writer, slots| {
+            writer.out.extend_from_slice(b"{\"data\":");
+            writer.value_or_default(items, slots.at(writer, list.items), wire)?;
+            writer.out.extend_from_slice(b",\"meta\":{\"request_id\":");
+            writer.json(request_id)?;
+            if let Some(token) = slots.at(writer, list.next_page_token).text(wire)? {
+                writer.out.extend_from_slice(b",\"next_cursor\":");
+                writer.json(sign(token))?;
+            }
+            let own = [items.number, token.number];
+            for (place, field) in message.fields.iter().enumerate() {
+                let slot = slots.at(writer, place);
+                if field.name == TOTAL_SIZE {
+                    writer.member_as(TOTAL, field, slot, wire, &mut false)?;
+                } else if !own.contains(&field.number) {
+                    writer.member(field, slot, wire, &mut false)?;
+                }
+            }
+            writer.out.extend_from_slice(b"}}");
+            Ok(())
+        })
+    }
+
+    /// The `etag` of the resource that the reply is.
+    fn etag(&self, wire: &[u8]) -> wire::Result<Option<String>> {
+        let (mut message, mut wire) = (self.root()?, std::borrow::Cow::Borrowed(wire));
+        if let Content::Field(place) = self.content {
+            let Some(field) = message.fields.get(place) else { return Ok(None) };
+            let (Shape::Single, plan::Kind::Message(inner)) = (field.shape, field.kind) else {
+                return Ok(None);
+            };
+            let Some(inner) = self.plan.messages.get(inner) else { return Ok(None) };
+            wire = wire::joined(&wire, field.number)?.unwrap_or_default().into();
+            message = inner;
+        }
+        let Some(field) = message.named("etag").and_then(|place| message.fields.get(place)) else {
+            return Ok(None);
+        };
+        if field.kind != plan::Kind::String || field.shape != Shape::Single {
+            return Ok(None);
+        }
+        let etag = last(&wire, field.number)?.and_then(|etag| std::str::from_utf8(etag).ok());
+        Ok(etag.filter(|etag| !etag.is_empty()).map(str::to_owned))
+    }
+
+    /// The reply where it is raw bytes.
+    fn raw(&self, wire: &Bytes) -> wire::Result<Option<Rendered>> {
+        let body = match self.content {
+            Content::Raw => wire.clone(),
+            Content::RawField(number) => wire::joined(wire, number)?.unwrap_or_default().into(),
+            Content::Whole | Content::Field(_) => return Ok(None),
+        };
+        let content_type = last(&body, 1)?.unwrap_or_default();
+        let content_type = String::from_utf8_lossy(content_type).into_owned();
+        let data = last(&body, 2)?.map(|data| body.slice_ref(data)).unwrap_or_default();
+        Ok(Some(Rendered::Raw { content_type, data }))
     }
 }
 
-fn raw(message: &DynamicMessage) -> Option<Rendered> {
-    if !is_http_body(&prost_reflect::ReflectMessage::descriptor(message)) {
-        return None;
+/// The bytes that a field was set to last.
+fn last(wire: &[u8], wanted: u32) -> wire::Result<Option<&[u8]>> {
+    let (mut reader, mut found) = (Reader::new(wire), None);
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (number, WireType::Bytes) if number == wanted => found = Some(reader.bytes()?),
+            (number, wire_type) => reader.skip(number, wire_type)?,
+        }
     }
-    let content_type = message.get_field_by_name("content_type")?.as_str()?.to_owned();
-    let data = message.get_field_by_name("data")?.as_bytes()?.clone();
-    Some(Rendered::Raw { content_type, data })
+    Ok(found)
 }

@@ -8,6 +8,7 @@ mod document;
 mod errors;
 mod fakes;
 mod identity;
+mod json;
 mod library;
 mod limits;
 mod lists;

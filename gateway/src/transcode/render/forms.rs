@@ -1,0 +1,277 @@
+//! The messages that proto3 JSON writes in a form of their own.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_types::Duration;
+
+use super::plan::{Form, Spelling};
+use super::wire::{Malformed, Reader, Result, WireType};
+use super::write::Writer;
+
+/// The seconds of 0001-01-01T00:00:00Z and of 9999-12-31T23:59:59Z.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+const DAY: i64 = 86_400;
+/// The longest duration in seconds: about 10,000 years.
+const LONGEST: i64 = 315_576_000_000;
+
+impl Writer<'_> {
+    pub(super) fn well_known(&mut self, form: &Form, wire: &[u8]) -> Result<()> {
+        match form {
+            Form::Timestamp => self.timestamp(wire),
+            Form::Duration => self.duration(wire),
+            Form::FieldMask => self.field_mask(wire),
+            Form::Struct => self.structure(wire),
+            Form::Value => self.dynamic(wire),
+            Form::ListValue => self.dynamic_list(wire),
+            Form::Any(descriptor) => self.any(descriptor, wire),
+            Form::Object | Form::Wrapper | Form::Refused(_) => {
+                Err(Malformed("it has no form of its own"))
+            }
+        }
+    }
+
+    fn timestamp(&mut self, wire: &[u8]) -> Result<()> {
+        let (seconds, nanos) = seconds_and_nanos(wire)?;
+        if !TIMES.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
+            return Err(Malformed("a time is out of range"));
+        }
+        let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY) as u32);
+        let (year, month, day) = date(days);
+        let mut text = *b"\"0000-00-00T00:00:00.000000000";
+        for (number, digits) in [
+            (year, 1..5),
+            (month, 6..8),
+            (day, 9..11),
+            (second / 3600, 12..14),
+            (second / 60 % 60, 15..17),
+            (second % 60, 18..20),
+            (nanos as u32, 21..30),
+        ] {
+            let mut rest = number;
+            for digit in text.get_mut(digits).unwrap_or_default().iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        // No digits of the second, three, six or nine: as many as it takes.
+        let length = match nanos {
+            0 => 20,
+            nanos if nanos % 1_000_000 == 0 => 24,
+            nanos if nanos % 1_000 == 0 => 27,
+            _ => text.len(),
+        };
+        self.out.extend_from_slice(text.get(..length).unwrap_or_default());
+        self.out.extend_from_slice(b"Z\"");
+        Ok(())
+    }
+
+    fn duration(&mut self, wire: &[u8]) -> Result<()> {
+        let (seconds, nanos) = seconds_and_nanos(wire)?;
+        let one_sign = seconds.signum() * i64::from(nanos.signum()) >= 0;
+        if seconds.abs() > LONGEST || nanos.abs() > 999_999_999 || !one_sign {
+            return Err(Malformed("a duration is out of range"));
+        }
+        write!(self.out, "\"{}\"", Duration { seconds, nanos })
+            .map_err(|_| Malformed("a duration without text"))
+    }
+
+    fn field_mask(&mut self, wire: &[u8]) -> Result<()> {
+        let mut mask = String::new();
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            match reader.tag()? {
+                (1, WireType::Bytes) => {
+                    if !mask.is_empty() {
+                        mask.push(',');
+                    }
+                    camel_case(reader.text()?, &mut mask)?;
+                }
+                (number, wire_type) => reader.skip(number, wire_type)?,
+            }
+        }
+        self.json(mask)
+    }
+
+    fn structure(&mut self, wire: &[u8]) -> Result<()> {
+        let mut members: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            match reader.tag()? {
+                (1, WireType::Bytes) => members.push(entry(reader.bytes()?)?),
+                (number, wire_type) => reader.skip(number, wire_type)?,
+            }
+        }
+        // Stable, so the last of equal names stays the last, which counts.
+        members.sort_by_key(|(name, _)| *name);
+        self.out.push(b'{');
+        let begin = self.out.len();
+        for (index, (name, value)) in members.iter().enumerate() {
+            if members.get(index + 1).is_some_and(|(next, _)| next == name) {
+                continue;
+            }
+            if self.out.len() > begin {
+                self.out.push(b',');
+            }
+            self.json(name)?;
+            self.out.push(b':');
+            self.nested(|writer| writer.dynamic(value))?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn dynamic_list(&mut self, wire: &[u8]) -> Result<()> {
+        self.out.push(b'[');
+        let begin = self.out.len();
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            match reader.tag()? {
+                (1, WireType::Bytes) => {
+                    if self.out.len() > begin {
+                        self.out.push(b',');
+                    }
+                    let value = reader.bytes()?;
+                    self.nested(|writer| writer.dynamic(value))?;
+                }
+                (number, wire_type) => reader.skip(number, wire_type)?,
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// A `google.protobuf.Value`: what it was set to last.
+    fn dynamic(&mut self, wire: &[u8]) -> Result<()> {
+        let mut last = Dynamic::Null;
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            last = match (reader.tag()?, last) {
+                ((1, WireType::Varint), _) => {
+                    reader.varint()?;
+                    Dynamic::Null
+                }
+                ((2, WireType::Fixed64), _) => Dynamic::Number(f64::from_bits(reader.fixed64()?)),
+                ((3, WireType::Bytes), _) => Dynamic::Text(reader.text()?),
+                ((4, WireType::Varint), _) => Dynamic::Flag(reader.varint()? != 0),
+                ((5, WireType::Bytes), Dynamic::Struct(before)) => {
+                    Dynamic::Struct(merged(before, reader.bytes()?))
+                }
+                ((6, WireType::Bytes), Dynamic::List(before)) => {
+                    Dynamic::List(merged(before, reader.bytes()?))
+                }
+                ((5, WireType::Bytes), _) => Dynamic::Struct(reader.bytes()?.into()),
+                ((6, WireType::Bytes), _) => Dynamic::List(reader.bytes()?.into()),
+                ((1..=6, _), _) => return Err(Malformed("a value has another type")),
+                ((number, wire_type), last) => {
+                    reader.skip(number, wire_type)?;
+                    last
+                }
+            };
+        }
+        match last {
+            Dynamic::Null => self.json(()),
+            Dynamic::Number(number) if number.is_finite() => self.json(number),
+            Dynamic::Number(_) => Err(Malformed("a value is no number that JSON has")),
+            Dynamic::Text(text) => self.json(text),
+            Dynamic::Flag(flag) => self.json(flag),
+            Dynamic::Struct(wire) => self.nested(|writer| writer.structure(&wire)),
+            Dynamic::List(wire) => self.nested(|writer| writer.dynamic_list(&wire)),
+        }
+    }
+
+    /// A message whose type is found by its name. Rare, so it takes the long way.
+    fn any(&mut self, descriptor: &MessageDescriptor, wire: &[u8]) -> Result<()> {
+        let spelled = self.plan.spelling == Spelling::Contract;
+        let options =
+            SerializeOptions::new().use_proto_field_name(spelled).skip_default_fields(!spelled);
+        let message = DynamicMessage::decode(descriptor.clone(), wire)
+            .map_err(|_| Malformed("an Any cannot be read"))?;
+        let mut json = serde_json::Serializer::new(&mut self.out);
+        message
+            .serialize_with_options(&mut json, &options)
+            .map_err(|_| Malformed("the type of an Any is not known"))
+    }
+}
+
+/// What a `google.protobuf.Value` holds.
+enum Dynamic<'a> {
+    Null,
+    Number(f64),
+    Text(&'a str),
+    Flag(bool),
+    Struct(Cow<'a, [u8]>),
+    List(Cow<'a, [u8]>),
+}
+
+/// Messages that are set one after the other are one.
+fn merged<'a>(before: Cow<'a, [u8]>, more: &[u8]) -> Cow<'a, [u8]> {
+    let mut all = before.into_owned();
+    all.extend_from_slice(more);
+    all.into()
+}
+
+/// Name and value of a member of a struct.
+fn entry(wire: &[u8]) -> Result<(&str, Cow<'_, [u8]>)> {
+    let (mut name, mut value) = ("", Cow::Borrowed(&[][..]));
+    let mut reader = Reader::new(wire);
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (1, WireType::Bytes) => name = reader.text()?,
+            (2, WireType::Bytes) if value.is_empty() => value = reader.bytes()?.into(),
+            (2, WireType::Bytes) => value = merged(value, reader.bytes()?),
+            (number, wire_type) => reader.skip(number, wire_type)?,
+        }
+    }
+    Ok((name, value))
+}
+
+/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar without end: counted in
+/// eras of 400 years from a first of March, so that a leap day is the last of its year.
+fn date(days_since_1970: i64) -> (u32, u32, u32) {
+    const ERA: i64 = 146_097;
+    let days = days_since_1970 + 719_468;
+    let (era, day) = (days.div_euclid(ERA), days.rem_euclid(ERA));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + i64::from(month <= 2);
+    (year as u32, month as u32, day as u32)
+}
+
+fn seconds_and_nanos(wire: &[u8]) -> Result<(i64, i32)> {
+    let (mut seconds, mut nanos) = (0, 0);
+    let mut reader = Reader::new(wire);
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (1, WireType::Varint) => seconds = reader.varint()? as i64,
+            (2, WireType::Varint) => nanos = reader.varint()? as i32,
+            (number, wire_type) => reader.skip(number, wire_type)?,
+        }
+    }
+    Ok((seconds, nanos))
+}
+
+/// A path of a field mask in lowerCamelCase. One that does not come back as it was is refused.
+fn camel_case(path: &str, into: &mut String) -> Result<()> {
+    let mut after_underscore = false;
+    for character in path.chars() {
+        let upper = character.to_ascii_uppercase();
+        match character {
+            '_' if after_underscore => return Err(NO_MASK),
+            '_' => after_underscore = true,
+            'A'..='Z' => return Err(NO_MASK),
+            _ if after_underscore && upper == character => return Err(NO_MASK),
+            _ => {
+                into.push(if after_underscore { upper } else { character });
+                after_underscore = false;
+            }
+        }
+    }
+    if after_underscore { Err(NO_MASK) } else { Ok(()) }
+}
+
+const NO_MASK: Malformed = Malformed("a path of a field mask has no JSON");

@@ -1,0 +1,177 @@
+//! Protobuf's wire format, read in place.
+
+use std::fmt;
+
+/// Groups within groups that are skipped at most.
+const DEEPEST_GROUP: u32 = 100;
+
+/// The bytes are not what the descriptor says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub(super) &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the message is malformed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+pub(super) type Result<T> = std::result::Result<T, Malformed>;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WireType {
+    Varint,
+    Fixed64,
+    Bytes,
+    Group,
+    GroupEnd,
+    Fixed32,
+}
+
+/// Reads fields one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self { data, at: 0 }
+    }
+
+    /// One that goes on at an offset.
+    pub(super) fn from(data: &'a [u8], at: usize) -> Self {
+        Self { data, at }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at >= self.data.len()
+    }
+
+    /// Field number and wire type of what comes next.
+    #[inline]
+    pub(super) fn tag(&mut self) -> Result<(u32, WireType)> {
+        let tag = u32::try_from(self.varint()?).map_err(|_| Malformed("a tag is too large"))?;
+        let wire_type = match tag & 7 {
+            0 => WireType::Varint,
+            1 => WireType::Fixed64,
+            2 => WireType::Bytes,
+            3 => WireType::Group,
+            4 => WireType::GroupEnd,
+            5 => WireType::Fixed32,
+            _ => return Err(Malformed("there is no such wire type")),
+        };
+        match tag >> 3 {
+            0 => Err(Malformed("no field has the number 0")),
+            number => Ok((number, wire_type)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn varint(&mut self) -> Result<u64> {
+        // Nearly all tags and lengths are one byte.
+        match self.data.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.data.get(self.at).ok_or(Malformed("it ends within a number"))?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                // The tenth byte has room for one bit.
+                return if shift == 63 && byte > 1 { Err(TOO_LONG) } else { Ok(value) };
+            }
+        }
+        Err(TOO_LONG)
+    }
+
+    pub(super) fn fixed32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn fixed64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Bytes with their length before them.
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
+        let end = self.at.checked_add(length).ok_or(SHORT)?;
+        let bytes = self.data.get(self.at..end).ok_or(SHORT)?;
+        self.at = end;
+        Ok(bytes)
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| NOT_UTF8)
+    }
+
+    /// Passes over the value of a field.
+    #[inline]
+    pub(super) fn skip(&mut self, number: u32, wire_type: WireType) -> Result<()> {
+        match wire_type {
+            WireType::Bytes => self.bytes().map(drop),
+            WireType::Varint => self.varint().map(drop),
+            _ => self.skip_within(number, wire_type, 0),
+        }
+    }
+
+    fn skip_within(&mut self, number: u32, wire_type: WireType, depth: u32) -> Result<()> {
+        match wire_type {
+            WireType::Varint => self.varint().map(drop),
+            WireType::Fixed64 => self.fixed64().map(drop),
+            WireType::Fixed32 => self.fixed32().map(drop),
+            WireType::Bytes => self.bytes().map(drop),
+            WireType::GroupEnd => Err(Malformed("a group ends that has not begun")),
+            WireType::Group if depth == DEEPEST_GROUP => Err(Malformed("groups nest too deep")),
+            WireType::Group => loop {
+                match self.tag()? {
+                    (end, WireType::GroupEnd) if end == number => return Ok(()),
+                    (inner, wire_type) => self.skip_within(inner, wire_type, depth + 1)?,
+                }
+            },
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        let array = rest.first_chunk().copied().ok_or(SHORT)?;
+        self.at += N;
+        Ok(array)
+    }
+}
+
+pub(super) const NOT_UTF8: Malformed = Malformed("a text is not UTF-8");
+const SHORT: Malformed = Malformed("it ends within a value");
+const TOO_LONG: Malformed = Malformed("a number has more than 64 bits");
+
+/// A whole message with the parts of one of its fields: what is set more than once is one after the
+/// other, which is what merging messages means.
+pub(super) fn joined(wire: &[u8], wanted: u32) -> Result<Option<Vec<u8>>> {
+    let (mut reader, mut found) = (Reader::new(wire), None);
+    while !reader.is_empty() {
+        match reader.tag()? {
+            (number, WireType::Bytes) if number == wanted => {
+                found.get_or_insert_with(Vec::new).extend_from_slice(reader.bytes()?);
+            }
+            (number, wire_type) => reader.skip(number, wire_type)?,
+        }
+    }
+    Ok(found)
+}

@@ -19,6 +19,7 @@ pub(crate) mod hygiene;
 pub(crate) mod ip_limit;
 pub(crate) mod observe;
 pub(crate) mod own;
+pub(crate) mod problem;
 pub(crate) mod rate;
 pub(crate) mod request_id;
 pub(crate) mod upstream;
@@ -67,6 +68,7 @@ pub(crate) fn stack(edge: Arc<Edge>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&edge), client_ip::find))
         .layer(from_fn(observe::trace))
         .layer(from_fn_with_state(Arc::clone(&edge), observe::access_log))
+        .layer(from_fn(problem::render))
         .layer(from_fn(observe::panic_guard))
         .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
         .layer(ip_limit::layer(&edge.ip_limit));

@@ -1,5 +1,7 @@
 //! The one shape of every refusal at the edge: `{"error":{"code","message","request_id","details"}}`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
@@ -8,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mainstay::kernel::error::{Error, ErrorCode, PAYLOAD_TOO_LARGE, UNAVAILABLE};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 
@@ -39,24 +42,53 @@ pub(crate) const ALLOW_DETAIL: &str = "allow";
 pub(crate) fn response(error: &Error, request_id: &str) -> Response {
     log_fault(error);
     let status = StatusCode::from_u16(error.code().http).unwrap_or(StatusCode::BAD_GATEWAY);
-    let body = json!({
-        "error": {
-            "code": error.code().reason,
-            "message": error.message(),
-            "request_id": request_id,
-            "details": details(error),
-        }
-    });
+    let refused = Refused(Arc::new(Refusal {
+        code: error.code().reason.to_string(),
+        message: error.message().to_owned(),
+        request_id: request_id.to_owned(),
+        details: details(error),
+    }));
+    let body = json!({ "error": &*refused.0 });
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     *response.headers_mut() = headers(error);
-    response.extensions_mut().insert(Refused(error.code().reason.to_string()));
+    response.extensions_mut().insert(refused);
     response
 }
 
-/// The error code of a refusal, kept beside the response for the access log.
+/// What a refusal says, kept beside the response for the access log and for problem details.
 #[derive(Clone, Debug)]
-pub(crate) struct Refused(pub(crate) String);
+pub(crate) struct Refused(Arc<Refusal>);
+
+#[derive(Debug, Serialize)]
+struct Refusal {
+    code: String,
+    message: String,
+    request_id: String,
+    details: Vec<Json>,
+}
+
+impl Refused {
+    /// The row of the table of error codes.
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// As problem details. What the status alone says is the problem's type; ours is in `code`
+    /// (RFC 9457, sections 3.2 and 4.2.1).
+    pub(crate) fn problem(&self, status: StatusCode) -> Json {
+        let Refusal { code, message, request_id, details } = &*self.0;
+        json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": message,
+            "code": code,
+            "request_id": request_id,
+            "details": details,
+        })
+    }
+}
 
 /// What a service's status means for a REST caller: fields by the names the caller knows, and
 /// nothing of what the network or a library says about itself.
@@ -72,6 +104,9 @@ pub(crate) fn from_upstream(status: &Status, service: &str, binding: &Binding) -
     let mut error = Error::new(upstream.code().clone(), message);
     for violation in upstream.violations() {
         error = error.field(binding.caller_name(&violation.field), &violation.description);
+    }
+    for quota in upstream.quotas() {
+        error = error.quota(&quota.subject, &quota.description);
     }
     for (key, value) in upstream.details() {
         error = error.detail(key, value);
@@ -121,7 +156,11 @@ fn details(error: &Error) -> Vec<Json> {
         .violations()
         .iter()
         .map(|violation| json!({ "field": violation.field, "description": violation.description }));
-    let mut details: Vec<Json> = fields.collect();
+    let quotas = error
+        .quotas()
+        .iter()
+        .map(|quota| json!({ "subject": quota.subject, "description": quota.description }));
+    let mut details: Vec<Json> = fields.chain(quotas).collect();
     if !error.details().is_empty() {
         details.push(json!(error.details()));
     }

@@ -107,6 +107,15 @@ pub struct FieldViolation {
     pub description: String,
 }
 
+/// A limit that was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaViolation {
+    /// Whose limit, such as `project:atlas`; never personal data.
+    pub subject: String,
+    /// What was reached, a lower-case fragment.
+    pub description: String,
+}
+
 /// A failed operation.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
@@ -116,6 +125,7 @@ struct Inner {
     code: ErrorCode,
     message: String,
     violations: Vec<FieldViolation>,
+    quotas: Vec<QuotaViolation>,
     retry_after: Option<Duration>,
     metadata: HashMap<String, String>,
     source: Option<anyhow::Error>,
@@ -128,6 +138,7 @@ impl Error {
             code,
             message: message.into(),
             violations: Vec::new(),
+            quotas: Vec::new(),
             retry_after: None,
             metadata: HashMap::new(),
             source: None,
@@ -159,6 +170,13 @@ impl Error {
     pub fn field(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
         let (field, description) = (field.into(), description.into());
         self.0.violations.push(FieldViolation { field, description });
+        self
+    }
+
+    /// Adds a limit that was reached.
+    pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
+        let (subject, description) = (subject.into(), description.into());
+        self.0.quotas.push(QuotaViolation { subject, description });
         self
     }
 
@@ -200,6 +218,11 @@ impl Error {
         &self.0.violations
     }
 
+    /// Which limits were reached.
+    pub fn quotas(&self) -> &[QuotaViolation] {
+        &self.0.quotas
+    }
+
     /// When the caller may try again.
     pub fn retry_after_hint(&self) -> Option<Duration> {
         self.0.retry_after
@@ -215,7 +238,7 @@ impl Error {
         self.0.source.as_ref()
     }
 
-    /// The status that travels, with `ErrorInfo`, `BadRequest` and `RetryInfo` details.
+    /// The status that travels, with `ErrorInfo`, `BadRequest`, `QuotaFailure` and `RetryInfo` details.
     pub fn to_status(&self) -> Status {
         let mut details = ErrorDetails::new();
         let mut metadata = self.0.metadata.clone();
@@ -224,13 +247,17 @@ impl Error {
         for violation in &self.0.violations {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
+        for quota in &self.0.quotas {
+            details.add_quota_failure_violation(&quota.subject, &quota.description);
+        }
         if let Some(after) = self.0.retry_after {
             details.set_retry_info(Some(after));
         }
         Status::with_error_details(self.0.code.grpc, self.0.message.clone(), details)
     }
 
-    /// Reads a status back, of the platform or of any other gRPC server.
+    /// Reads a status back, of the platform or of any other gRPC server. A `LocalizedMessage` is the
+    /// message for people, so it stands for the status's own; `DebugInfo` is not read.
     pub fn from_status(status: &Status) -> Self {
         let mut error = Self::new(default_code(status.code()), status.message());
         for detail in status.get_error_details_vec() {
@@ -252,6 +279,14 @@ impl Error {
                             description: violation.description,
                         }
                     }));
+                }
+                ErrorDetail::QuotaFailure(reached) => {
+                    error.0.quotas.extend(reached.violations.into_iter().map(|quota| {
+                        QuotaViolation { subject: quota.subject, description: quota.description }
+                    }));
+                }
+                ErrorDetail::LocalizedMessage(localized) if !localized.message.is_empty() => {
+                    error.0.message = localized.message;
                 }
                 ErrorDetail::RetryInfo(retry) => error.0.retry_after = retry.retry_delay,
                 _ => {}
@@ -308,5 +343,34 @@ impl From<Error> for Status {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::from_status(&status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_another_server_is_read_but_for_its_debug_information() {
+        let mut details = ErrorDetails::new();
+        details
+            .set_localized_message("de-CH", "das Buch ist ausgeliehen")
+            .set_debug_info(vec!["at shelf.rs:12".to_owned()], "lock of row 7")
+            .add_quota_failure_violation("shelf:poetry", "3 books a day")
+            .add_bad_request_violation("book_id", "is lent")
+            .set_retry_info(Some(Duration::from_secs(7)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "BOOK LENT", details);
+        let error = Error::from_status(&status);
+        assert_eq!(error.message(), "das Buch ist ausgeliehen");
+        let quota = QuotaViolation {
+            subject: "shelf:poetry".to_owned(),
+            description: "3 books a day".to_owned(),
+        };
+        assert_eq!(error.quotas(), [quota]);
+        assert_eq!(error.violations().len(), 1);
+        assert_eq!(error.retry_after_hint(), Some(Duration::from_secs(7)));
+        assert!(!format!("{error:?}").contains("shelf.rs"), "{error:?}");
+        let again = Error::from_status(&error.to_status());
+        assert_eq!((again.quotas(), again.violations()), (error.quotas(), error.violations()));
     }
 }

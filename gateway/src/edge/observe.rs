@@ -58,7 +58,7 @@ pub(crate) async fn access_log(
         status,
         duration_ms = elapsed.as_secs_f64() * 1000.0,
         rpc = answered.and_then(Answered::rpc),
-        code = response.extensions().get::<Refused>().map(|refused| refused.0.as_str()),
+        code = response.extensions().get::<Refused>().map(Refused::code),
         "{method} {template} {status}"
     );
     response

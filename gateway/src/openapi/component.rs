@@ -36,7 +36,7 @@ pub(super) fn components(mut schemas: BTreeMap<String, Json>) -> Json {
     })
 }
 
-fn own_schemas() -> [(String, Json); 3] {
+fn own_schemas() -> [(String, Json); 4] {
     let request_id = json!({ "type": "string", "description": "Id of this request." });
     let meta = json!({
         "type": "object",
@@ -56,10 +56,55 @@ fn own_schemas() -> [(String, Json); 3] {
             },
         },
     });
-    [("Meta".into(), meta), ("ListMeta".into(), list_meta), ("Error".into(), error_schema())]
+    [
+        ("Meta".into(), meta),
+        ("ListMeta".into(), list_meta),
+        ("Error".into(), error_schema()),
+        ("Problem".into(), problem_schema()),
+    ]
+}
+
+/// What an error and a problem have in common.
+fn refusal() -> Map<String, Json> {
+    let properties = json!({
+        "code": { "type": "string", "description": "UPPER_SNAKE, for programs." },
+        "request_id": { "type": "string", "description": "Id of this request." },
+        "details": {
+            "type": "array",
+            "description": "One entry for each field at fault and quota reached, then the error's own.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": { "type": "string" },
+                    "subject": { "type": "string" },
+                    "description": { "type": "string" },
+                },
+            },
+        },
+    });
+    properties.as_object().cloned().unwrap_or_default()
+}
+
+/// By RFC 9457.
+fn problem_schema() -> Json {
+    let mut properties = refusal();
+    properties.extend([
+        ("type".to_owned(), json!({ "type": "string", "format": "uri-reference" })),
+        ("title".to_owned(), json!({ "type": "string", "description": "The status in words." })),
+        ("status".to_owned(), json!({ "type": "integer" })),
+        ("detail".to_owned(), json!({ "type": "string", "description": "For people." })),
+    ]);
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "code", "request_id", "details"],
+        "properties": properties,
+    })
 }
 
 fn error_schema() -> Json {
+    let mut properties = refusal();
+    let message = json!({ "type": "string", "description": "For people." });
+    properties.insert("message".to_owned(), message);
     json!({
         "type": "object",
         "required": ["error"],
@@ -67,22 +112,7 @@ fn error_schema() -> Json {
             "error": {
                 "type": "object",
                 "required": ["code", "message", "request_id", "details"],
-                "properties": {
-                    "code": { "type": "string", "description": "UPPER_SNAKE, for programs." },
-                    "message": { "type": "string", "description": "For people." },
-                    "request_id": { "type": "string", "description": "Id of this request." },
-                    "details": {
-                        "type": "array",
-                        "description": "One entry for each field at fault, then the error's own.",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "field": { "type": "string" },
-                                "description": { "type": "string" },
-                            },
-                        },
-                    },
-                },
+                "properties": properties,
             },
         },
     })
@@ -98,11 +128,14 @@ fn error_responses() -> Map<String, Json> {
                 ((*name).to_owned(), reference)
             })
             .collect();
-        let schema = json!({ "$ref": "#/components/schemas/Error" });
+        let schema = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
         let response = json!({
             "description": description,
             "headers": headers,
-            "content": { "application/json": { "schema": schema } },
+            "content": {
+                "application/json": { "schema": schema("Error") },
+                "application/problem+json": { "schema": schema("Problem") },
+            },
         });
         (format!("Error{status}"), response)
     });

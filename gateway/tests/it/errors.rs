@@ -55,6 +55,36 @@ async fn every_refusal_at_the_edge_has_the_one_shape() {
 }
 
 #[tokio::test]
+async fn who_asks_for_problem_details_gets_them_of_every_refusal() {
+    let world = World::new().await;
+    let accept = [("accept", "application/json, application/problem+json")];
+    let rows = [
+        (Method::GET, "/api/v1/nothing", 404, "Not Found", "NOT_FOUND"),
+        (Method::PUT, "/api/v1/books/b1", 405, "Method Not Allowed", "METHOD_NOT_ALLOWED"),
+        (Method::GET, "/api/v1/inspect", 401, "Unauthorized", "UNAUTHENTICATED"),
+        (Method::GET, "/api/v1/books?page_size=x", 400, "Bad Request", "INVALID_ARGUMENT"),
+        (Method::GET, "/api/v1/books/none", 404, "Not Found", "NOT_FOUND"),
+    ];
+    for (method, path, status, title, code) in rows {
+        let reply = world.rest().send(method, path, &accept, Bytes::new()).await;
+        let problem = reply.expect(status);
+        assert_eq!(reply.header("content-type"), "application/problem+json", "{path}");
+        assert!(reply.header("vary").contains("accept"), "{path}");
+        assert_eq!(problem["type"], "about:blank");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["title"], title);
+        assert_eq!(problem["code"], code);
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+        assert_eq!(problem["request_id"], reply.header("x-request-id"));
+        assert!(problem["details"].is_array(), "{problem}");
+    }
+    let book = world.rest().send(Method::GET, "/api/v1/books/b1", &accept, Bytes::new()).await;
+    assert_eq!(book.header("content-type"), "application/json", "what succeeds is no problem");
+    let head = world.rest().send(Method::HEAD, "/api/v1/books/none", &accept, Bytes::new()).await;
+    assert_eq!((head.status, head.body.len()), (404, 0));
+}
+
+#[tokio::test]
 async fn a_wrong_method_hears_which_are_right() {
     let world = World::new().await;
     let none = Bytes::new();
@@ -75,6 +105,12 @@ async fn a_service_says_what_is_wrong_in_its_own_words() {
     assert_eq!(refusal(&reply, 409), "BOOK_LENT");
     assert_eq!(reply.json()["error"]["message"], "the book is lent");
     assert_eq!(reply.json()["error"]["details"][0]["until"], "tomorrow");
+
+    let reply = fail("quota").await;
+    assert_eq!(refusal(&reply, 429), "RATE_LIMITED");
+    assert_eq!(reply.header("retry-after"), "60");
+    let quota = json!({ "subject": "shelf:poetry", "description": "3 books a day" });
+    assert_eq!(reply.json()["error"]["details"][0], quota);
 
     let reply = fail("field").await;
     assert_eq!(refusal(&reply, 400), "INVALID_ARGUMENT");

@@ -190,6 +190,9 @@ fn fail(how: &str) -> Error {
         )
         .detail("until", "tomorrow"),
         "field" => Error::invalid("how", "is not how it is done"),
+        "quota" => Error::new(RATE_LIMITED, "no books are left for today")
+            .quota("shelf:poetry", "3 books a day")
+            .retry_after(std::time::Duration::from_secs(60)),
         "internal" => Error::internal(anyhow::anyhow!("the password is hunter2")),
         "panic" => panic!("as asked"),
         "limited" => Error::new(RATE_LIMITED, "slow down")

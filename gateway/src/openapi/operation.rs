@@ -80,13 +80,12 @@ fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> 
 
 fn parameter(place: &str, name: &str, required: bool, mut schema: Json) -> Json {
     let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-    json!({
-        "name": name,
-        "in": place,
-        "required": required,
-        "description": description,
-        "schema": schema,
-    })
+    let mut parameter =
+        json!({ "name": name, "in": place, "required": required, "schema": schema });
+    if let Some(description) = description {
+        parameter["description"] = description;
+    }
+    parameter
 }
 
 fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Option<Json> {

@@ -48,6 +48,25 @@ async fn the_document_says_what_is_routed_now() {
 }
 
 #[tokio::test]
+async fn what_is_not_known_is_left_out_of_the_document() {
+    let world = World::new().await;
+    let document = world.rest().get("/openapi.json").await.expect(200);
+    let update = &document["paths"]["/api/v1/books/{book_id}"]["patch"];
+    let header = update["parameters"].as_array().unwrap().iter().find(|p| p["in"] == "header");
+    assert_eq!(header.unwrap()["name"], "if-match");
+    let mut waiting = vec![("#".to_owned(), &document)];
+    while let Some((place, value)) = waiting.pop() {
+        assert!(!value.is_null(), "{place} is null, which no schema of OpenAPI takes");
+        match value {
+            Json::Object(members) => waiting
+                .extend(members.iter().map(|(name, value)| (format!("{place}/{name}"), value))),
+            Json::Array(items) => waiting.extend(items.iter().map(|value| (place.clone(), value))),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_reference_of_the_document_leads_somewhere_and_ids_are_unique() {
     let world = World::new().await;
     let document = world.rest().get("/openapi.json").await.expect(200);

@@ -8,7 +8,7 @@ use super::comment::Comments;
 use super::rules;
 use super::schema::Schemas;
 use crate::route::Route;
-use crate::transcode::binding::{Body, is_http_body};
+use crate::transcode::binding::Body;
 use crate::transcode::query::{self, CURSOR};
 use crate::transcode::render::Spelling;
 
@@ -135,7 +135,7 @@ fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> J
 
 fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let mut content = json!({ "application/json": { "schema": reply(route, schemas, comments) } });
-    if is_http_body(&route.binding.output) {
+    if route.binding.replies_raw() {
         content = json!({ "*/*": { "schema": {} } });
     }
     json!({

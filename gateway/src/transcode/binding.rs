@@ -73,6 +73,17 @@ impl Binding {
         Ok(Self { input, output, body, response_field, list, update_mask, path_fields })
     }
 
+    /// Whether the reply is bytes that travel as they are.
+    pub(crate) fn replies_raw(&self) -> bool {
+        match &self.response_field {
+            Some(field) => match field.kind() {
+                Kind::Message(message) => is_http_body(&message) && !field.is_list(),
+                _ => false,
+            },
+            None => is_http_body(&self.output),
+        }
+    }
+
     /// The name by which a REST caller knows a field of the request.
     pub(crate) fn caller_name(&self, field: &str) -> String {
         if let Body::Field(body) = &self.body

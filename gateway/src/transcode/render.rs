@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay::kernel::error::{Error, Result};
-use prost_reflect::{FieldDescriptor, Kind as Described};
+use prost_reflect::FieldDescriptor;
 
-use super::binding::{Binding, is_http_body};
+use super::binding::Binding;
 use plan::{Message, Shape};
 use wire::{Reader, WireType};
 use write::Writer;
@@ -108,14 +108,10 @@ impl ReplyPlan {
         }
         let place = |field: &FieldDescriptor| message.named(field.name()).ok_or_else(unknown);
         let content = match &binding.response_field {
-            None if is_http_body(&binding.output) => Content::Raw,
+            None if binding.replies_raw() => Content::Raw,
             None => Content::Whole,
-            Some(field) => match field.kind() {
-                Described::Message(inner) if is_http_body(&inner) && !field.is_list() => {
-                    Content::RawField(field.number())
-                }
-                _ => Content::Field(place(field)?),
-            },
+            Some(field) if binding.replies_raw() => Content::RawField(field.number()),
+            Some(field) => Content::Field(place(field)?),
         };
         let list = match (&binding.list, content) {
             (Some(list), Content::Whole) => Some(ListPlaces {

@@ -145,6 +145,14 @@ pub(crate) fn librarian(arrived: Arrived) -> BoxFuture<'static, Result<Json>> {
             "Echo" => Ok(arrived.request),
             "GetBook" if request["book_id"] == "none" => Err(Error::not_found("book", "none")),
             "GetBook" => Ok(book(request["book_id"].as_str().unwrap())),
+            "GetSigned" | "GetWords" | "GetPicture" if request["book_id"] == "none" => {
+                Ok(serde_json::json!({}))
+            }
+            "GetSigned" | "GetWords" | "GetPicture" => Ok(serde_json::json!({
+                "book": book("Signed"),
+                "words": ["new", "here"],
+                "picture": { "contentType": "image/png", "data": "iVBORw==" },
+            })),
             "ListBooks" | "ListMyBooks" => Ok(list(request)),
             "CreateBook" => Ok(book(request["title"].as_str().unwrap())),
             "UpdateBook" | "ArchiveBook" => Ok(book("Changed")),

@@ -43,6 +43,32 @@ async fn a_reply_has_every_field_without_presence_and_snake_case_names() {
 }
 
 #[tokio::test]
+async fn one_field_of_the_reply_can_be_all_of_it() {
+    let world = World::new().await;
+    let rest = world.rest();
+    let signed = rest.get("/api/v1/books/b1/signed").await;
+    assert_eq!(signed.data()["title"], "Signed");
+    assert_eq!(signed.header("etag"), "\"v1\"");
+    assert_eq!(rest.get("/api/v1/books/b1/words").await.data(), json!(["new", "here"]));
+    let picture = rest.get("/api/v1/books/b1/picture").await;
+    assert_eq!(picture.header("content-type"), "image/png");
+    assert_eq!(picture.body, Bytes::from_static(b"\x89PNG"));
+
+    assert_eq!(rest.get("/api/v1/books/none/signed").await.data(), Json::Null);
+    assert_eq!(rest.get("/api/v1/books/none/words").await.data(), json!([]));
+    let none = rest.get("/api/v1/books/none/picture").await;
+    assert_eq!(none.header("content-type"), "application/octet-stream");
+    assert_eq!((none.status, none.body.len()), (200, 0));
+
+    let document = rest.get("/openapi.json").await.expect(200);
+    let content =
+        |path: &str| document["paths"][path]["get"]["responses"]["200"]["content"].clone();
+    assert!(content("/api/v1/books/{book_id}/picture").get("*/*").is_some());
+    let words = content("/api/v1/books/{book_id}/words");
+    assert_eq!(words["application/json"]["schema"]["properties"]["data"]["type"], "array");
+}
+
+#[tokio::test]
 async fn both_spellings_are_accepted_and_null_is_absence() {
     let world = World::new().await;
     let sent = json!({ "smallNumber": "12", "largeNumber": 5.0, "leftHand": "l", "text": null });

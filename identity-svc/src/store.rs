@@ -12,7 +12,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, DbErr, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Select, SqlErr,
+    Select,
 };
 use uuid::Uuid;
 
@@ -40,17 +40,16 @@ impl UserStore for DatabaseUserStore {
         let transaction = self.database.begin().await?;
         let row = entity::from_domain(user).into_active_model();
         // The event and the call of one registration may arrive together: who comes second adds
-        // nothing.
-        let once = OnConflict::column(Column::Id).do_nothing().to_owned();
+        // nothing. No index is named, for then PostgreSQL would refuse the second by the address,
+        // and the registration would be taken back.
+        let once = OnConflict::new().do_nothing().to_owned();
         let added = Entity::insert(row)
             .on_conflict(once)
             .exec_without_returning(transaction.connection())
-            .await
-            .map_err(email_taken)?;
+            .await?;
         if added == 0 {
             let row = Entity::find_by_id(user.id).one(transaction.connection()).await?;
-            let row = row.ok_or_else(|| UserError::NotFound(user.id))?;
-            return entity::into_domain(row);
+            return entity::into_domain(row.ok_or(UserError::EmailTaken)?);
         }
         published::store(&transaction, event).await?;
         transaction.commit().await?;
@@ -121,13 +120,6 @@ fn older_than((time, id): (DateTime<Utc>, UserId)) -> Condition {
     let same_time =
         Condition::all().add(Column::CreateTime.eq(time)).add(Column::Id.lt(Uuid::from(id)));
     Condition::any().add(Column::CreateTime.lt(time)).add(same_time)
-}
-
-fn email_taken(error: DbErr) -> UserError {
-    match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => UserError::EmailTaken,
-        _ => error.into(),
-    }
 }
 
 impl From<DbErr> for UserError {

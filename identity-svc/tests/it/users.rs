@@ -14,6 +14,7 @@ use crate::harness::{Identity, create_request, fields};
 crate::stories! {
     a_registered_user_reads_themselves,
     creating_twice_changes_nothing,
+    creating_twice_at_once_is_creating_once,
     an_address_belongs_to_one_user,
     only_auth_creates_users,
     others_are_read_with_permission_only,
@@ -41,6 +42,19 @@ async fn creating_twice_changes_nothing(transport: Transport) {
     let first = auth.create_user(create_request(&id, "ada@example.com", "Ada")).await.unwrap();
     let again = auth.create_user(create_request(&id, "ada@example.com", "Other")).await.unwrap();
     assert_eq!(again, first);
+}
+
+/// As the event and the call of one registration do, whichever is first.
+async fn creating_twice_at_once_is_creating_once(transport: Transport) {
+    let identity = Identity::start(transport).await;
+    let auth = GrpcIdentityClient::new(identity.channel("auth-svc"));
+    for number in 0..100 {
+        let (id, email) = (UserId::new().to_string(), format!("user-{number}@example.com"));
+        let create = || auth.create_user(create_request(&id, &email, "User"));
+        let (one, other, another) = tokio::join!(create(), create(), create());
+        let one = one.unwrap();
+        assert_eq!((other.unwrap(), another.unwrap()), (one.clone(), one));
+    }
 }
 
 async fn an_address_belongs_to_one_user(transport: Transport) {

@@ -8,6 +8,7 @@ mod plan;
 mod wire;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use prost_reflect::FieldDescriptor;
 
 use super::binding::Binding;
 use plan::{Message, Shape};
-use wire::{Reader, WireType};
 use write::Writer;
 
 pub use plan::{JsonPlan, Spelling};
@@ -220,15 +220,15 @@ impl ReplyPlan {
     }
 
     /// The `etag` of the resource that the reply is.
-    fn etag(&self, wire: &[u8]) -> wire::Result<Option<String>> {
-        let (mut message, mut wire) = (self.root()?, std::borrow::Cow::Borrowed(wire));
+    fn etag(&self, whole: &[u8]) -> wire::Result<Option<String>> {
+        let (mut message, mut wire) = (self.root()?, Cow::Borrowed(whole));
         if let Content::Field(place) = self.content {
             let Some(field) = message.fields.get(place) else { return Ok(None) };
             let (Shape::Single, plan::Kind::Message(inner)) = (field.shape, field.kind) else {
                 return Ok(None);
             };
             let Some(inner) = self.plan.messages.get(inner) else { return Ok(None) };
-            wire = wire::joined(&wire, field.number)?.unwrap_or_default().into();
+            wire = wire::joined(whole, field.number)?.unwrap_or_default();
             message = inner;
         }
         let Some(field) = message.named("etag").and_then(|place| message.fields.get(place)) else {
@@ -237,7 +237,7 @@ impl ReplyPlan {
         if field.kind != plan::Kind::String || field.shape != Shape::Single {
             return Ok(None);
         }
-        let etag = last(&wire, field.number)?.and_then(|etag| std::str::from_utf8(etag).ok());
+        let etag = wire::last(&wire, field.number)?.and_then(|etag| std::str::from_utf8(etag).ok());
         Ok(etag.filter(|etag| !etag.is_empty()).map(str::to_owned))
     }
 
@@ -245,24 +245,15 @@ impl ReplyPlan {
     fn raw(&self, wire: &Bytes) -> wire::Result<Option<Rendered>> {
         let body = match self.content {
             Content::Raw => wire.clone(),
-            Content::RawField(number) => wire::joined(wire, number)?.unwrap_or_default().into(),
+            Content::RawField(number) => match wire::joined(wire, number)?.unwrap_or_default() {
+                Cow::Borrowed(part) => wire.slice_ref(part),
+                Cow::Owned(parts) => parts.into(),
+            },
             Content::Whole | Content::Field(_) => return Ok(None),
         };
-        let content_type = last(&body, 1)?.unwrap_or_default();
+        let content_type = wire::last(&body, 1)?.unwrap_or_default();
         let content_type = String::from_utf8_lossy(content_type).into_owned();
-        let data = last(&body, 2)?.map(|data| body.slice_ref(data)).unwrap_or_default();
+        let data = wire::last(&body, 2)?.map(|data| body.slice_ref(data)).unwrap_or_default();
         Ok(Some(Rendered::Raw { content_type, data }))
     }
-}
-
-/// The bytes that a field was set to last.
-fn last(wire: &[u8], wanted: u32) -> wire::Result<Option<&[u8]>> {
-    let (mut reader, mut found) = (Reader::new(wire), None);
-    while !reader.is_empty() {
-        match reader.tag()? {
-            (number, WireType::Bytes) if number == wanted => found = Some(reader.bytes()?),
-            (number, wire_type) => reader.skip(number, wire_type)?,
-        }
-    }
-    Ok(found)
 }

@@ -7,14 +7,14 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use prost_types::Duration;
 
 use super::plan::{Form, Spelling};
-use super::wire::{Malformed, Reader, Result, WireType};
+use super::wire::{self, Malformed, Reader, Result, WireType, joined, merged};
 use super::write::Writer;
 
 /// The seconds of 0001-01-01T00:00:00Z and of 9999-12-31T23:59:59Z.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 const DAY: i64 = 86_400;
 /// The longest duration in seconds: about 10,000 years.
-const LONGEST: i64 = 315_576_000_000;
+const LONGEST: u64 = 315_576_000_000;
 
 impl Writer<'_> {
     pub(super) fn well_known(&mut self, form: &Form, wire: &[u8]) -> Result<()> {
@@ -70,7 +70,7 @@ impl Writer<'_> {
     fn duration(&mut self, wire: &[u8]) -> Result<()> {
         let (seconds, nanos) = seconds_and_nanos(wire)?;
         let one_sign = seconds.signum() * i64::from(nanos.signum()) >= 0;
-        if seconds.abs() > LONGEST || nanos.abs() > 999_999_999 || !one_sign {
+        if seconds.unsigned_abs() > LONGEST || nanos.unsigned_abs() > 999_999_999 || !one_sign {
             return Err(Malformed("a duration is out of range"));
         }
         write!(self.out, "\"{}\"", Duration { seconds, nanos })
@@ -79,65 +79,38 @@ impl Writer<'_> {
 
     fn field_mask(&mut self, wire: &[u8]) -> Result<()> {
         let mut mask = String::new();
-        let mut reader = Reader::new(wire);
-        while !reader.is_empty() {
-            match reader.tag()? {
-                (1, WireType::Bytes) => {
-                    if !mask.is_empty() {
-                        mask.push(',');
-                    }
-                    camel_case(reader.text()?, &mut mask)?;
-                }
-                (number, wire_type) => reader.skip(number, wire_type)?,
+        wire::each(wire, 1, |path| {
+            if !mask.is_empty() {
+                mask.push(',');
             }
-        }
+            camel_case(wire::text(path)?, &mut mask)
+        })?;
         self.json(mask)
     }
 
     fn structure(&mut self, wire: &[u8]) -> Result<()> {
-        let mut members: Vec<(&str, Cow<'_, [u8]>)> = Vec::new();
-        let mut reader = Reader::new(wire);
-        while !reader.is_empty() {
-            match reader.tag()? {
-                (1, WireType::Bytes) => members.push(entry(reader.bytes()?)?),
-                (number, wire_type) => reader.skip(number, wire_type)?,
-            }
-        }
-        // Stable, so the last of equal names stays the last, which counts.
-        members.sort_by_key(|(name, _)| *name);
-        self.out.push(b'{');
-        let begin = self.out.len();
-        for (index, (name, value)) in members.iter().enumerate() {
-            if members.get(index + 1).is_some_and(|(next, _)| next == name) {
-                continue;
-            }
-            if self.out.len() > begin {
-                self.out.push(b',');
-            }
-            self.json(name)?;
-            self.out.push(b':');
-            self.nested(|writer| writer.dynamic(value))?;
-        }
-        self.out.push(b'}');
-        Ok(())
+        let mut members = Vec::new();
+        wire::each(wire, 1, |entry| {
+            let name = wire::text(wire::last(entry, 1)?.unwrap_or_default())?;
+            members.push((name, joined(entry, 2)?.unwrap_or_default()));
+            Ok(())
+        })?;
+        self.members(members, |writer, name, value| {
+            writer.json(name)?;
+            writer.out.push(b':');
+            writer.nested(|writer| writer.dynamic(&value))
+        })
     }
 
     fn dynamic_list(&mut self, wire: &[u8]) -> Result<()> {
         self.out.push(b'[');
         let begin = self.out.len();
-        let mut reader = Reader::new(wire);
-        while !reader.is_empty() {
-            match reader.tag()? {
-                (1, WireType::Bytes) => {
-                    if self.out.len() > begin {
-                        self.out.push(b',');
-                    }
-                    let value = reader.bytes()?;
-                    self.nested(|writer| writer.dynamic(value))?;
-                }
-                (number, wire_type) => reader.skip(number, wire_type)?,
+        wire::each(wire, 1, |value| {
+            if self.out.len() > begin {
+                self.out.push(b',');
             }
-        }
+            self.nested(|writer| writer.dynamic(value))
+        })?;
         self.out.push(b']');
         Ok(())
     }
@@ -203,28 +176,6 @@ enum Dynamic<'a> {
     Flag(bool),
     Struct(Cow<'a, [u8]>),
     List(Cow<'a, [u8]>),
-}
-
-/// Messages that are set one after the other are one.
-fn merged<'a>(before: Cow<'a, [u8]>, more: &[u8]) -> Cow<'a, [u8]> {
-    let mut all = before.into_owned();
-    all.extend_from_slice(more);
-    all.into()
-}
-
-/// Name and value of a member of a struct.
-fn entry(wire: &[u8]) -> Result<(&str, Cow<'_, [u8]>)> {
-    let (mut name, mut value) = ("", Cow::Borrowed(&[][..]));
-    let mut reader = Reader::new(wire);
-    while !reader.is_empty() {
-        match reader.tag()? {
-            (1, WireType::Bytes) => name = reader.text()?,
-            (2, WireType::Bytes) if value.is_empty() => value = reader.bytes()?.into(),
-            (2, WireType::Bytes) => value = merged(value, reader.bytes()?),
-            (number, wire_type) => reader.skip(number, wire_type)?,
-        }
-    }
-    Ok((name, value))
 }
 
 /// Year, month and day of a day since 1970-01-01, in the Gregorian calendar without end: counted in

@@ -1,5 +1,6 @@
 //! Protobuf's wire format, read in place.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Groups within groups that are skipped at most.
@@ -119,7 +120,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&mut self) -> Result<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| NOT_UTF8)
+        text(self.bytes()?)
     }
 
     /// Passes over the value of a field.
@@ -157,21 +158,56 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) const NOT_UTF8: Malformed = Malformed("a text is not UTF-8");
+/// Bytes that must be a text.
+pub(super) fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))
+}
+
 const SHORT: Malformed = Malformed("it ends within a value");
 const TOO_LONG: Malformed = Malformed("a number has more than 64 bits");
 
-/// A whole message with the parts of one of its fields: what is set more than once is one after the
-/// other, which is what merging messages means.
-pub(super) fn joined(wire: &[u8], wanted: u32) -> Result<Option<Vec<u8>>> {
-    let (mut reader, mut found) = (Reader::new(wire), None);
+/// Visits each value of a field that is written with its length.
+pub(super) fn each<'a>(
+    wire: &'a [u8],
+    wanted: u32,
+    mut visit: impl FnMut(&'a [u8]) -> Result<()>,
+) -> Result<()> {
+    let mut reader = Reader::new(wire);
     while !reader.is_empty() {
         match reader.tag()? {
-            (number, WireType::Bytes) if number == wanted => {
-                found.get_or_insert_with(Vec::new).extend_from_slice(reader.bytes()?);
-            }
+            (number, WireType::Bytes) if number == wanted => visit(reader.bytes()?)?,
             (number, wire_type) => reader.skip(number, wire_type)?,
         }
     }
+    Ok(())
+}
+
+/// The bytes that a field was set to last.
+pub(super) fn last(wire: &[u8], wanted: u32) -> Result<Option<&[u8]>> {
+    let mut found = None;
+    each(wire, wanted, |value| {
+        found = Some(value);
+        Ok(())
+    })?;
     Ok(found)
+}
+
+/// The message that a field holds, of all the parts that it was set to.
+pub(super) fn joined(wire: &[u8], wanted: u32) -> Result<Option<Cow<'_, [u8]>>> {
+    let mut found = None;
+    each(wire, wanted, |part| {
+        found = Some(match found.take() {
+            Some(before) => merged(before, part),
+            None => Cow::Borrowed(part),
+        });
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Messages that are set one after the other are one.
+pub(super) fn merged<'a>(before: Cow<'a, [u8]>, more: &[u8]) -> Cow<'a, [u8]> {
+    let mut all = before.into_owned();
+    all.extend_from_slice(more);
+    all.into()
 }

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
-use super::wire::{Malformed, NOT_UTF8, Reader, Result, WireType, joined};
+use super::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
 /// Messages within messages that are read at most, as protobuf's own readers have it.
 const DEEPEST: u32 = 100;
@@ -78,12 +78,9 @@ impl<'p> Writer<'p> {
     fn object(&mut self, message: &Message, wire: &[u8]) -> Result<()> {
         self.out.push(b'{');
         self.with_slots(message, wire, |writer, slots| {
-            let (mut first, every) = (true, writer.plan.spelling == Spelling::Contract);
+            let mut first = true;
             for (place, field) in message.fields.iter().enumerate() {
-                let slot = slots.at(writer, place);
-                if field.is_written(slot, every) {
-                    writer.member(field, slot, wire, &mut first)?;
-                }
+                writer.member(field, slots.at(writer, place), wire, &mut first)?;
             }
             Ok(())
         })?;
@@ -169,7 +166,7 @@ impl<'p> Writer<'p> {
         first: &mut bool,
     ) -> Result<()> {
         let every = self.plan.spelling == Spelling::Contract;
-        if !field.is_written(slot, every) {
+        if slot.count == 0 && (field.presence || !every) {
             return Ok(());
         }
         let begin = self.out.len();
@@ -237,7 +234,6 @@ impl<'p> Writer<'p> {
         self.value(kind, reader)
     }
 
-    /// Entries by their keys; of those with the same key the last counts.
     fn map(&mut self, field: &Field, entry: usize, slot: Slot, wire: &[u8]) -> Result<()> {
         let plan = self.plan;
         let entry = plan.messages.get(entry).ok_or(Malformed("its type is not known"))?;
@@ -245,44 +241,50 @@ impl<'p> Writer<'p> {
         else {
             return Err(Malformed("an entry has no key and value"));
         };
-        let mut entries: Vec<(Vec<u8>, &[u8])> = Vec::new();
-        let mut reader = Reader::new(slot.part(wire));
-        while !reader.is_empty() {
-            let (number, wire_type) = reader.tag()?;
-            if number != field.number {
-                reader.skip(number, wire_type)?;
-                continue;
-            }
-            let wire = reader.bytes()?;
+        let mut entries = Vec::new();
+        each(slot.part(wire), field.number, |wire| {
             let begin = self.out.len();
             self.with_slots(entry, wire, |writer, slots| {
                 writer.value_or_default(key_field, slots.at(writer, 0), wire)
             })?;
             entries.push((self.out.split_off(begin), wire));
-        }
-        // Stable, so the last of equal keys stays the last.
-        entries.sort_by(|one, other| one.0.cmp(&other.0));
-        self.out.push(b'{');
-        let begin = self.out.len();
-        for (index, (key, wire)) in entries.iter().enumerate() {
-            if entries.get(index + 1).is_some_and(|next| next.0 == *key) {
-                continue;
-            }
-            if self.out.len() > begin {
-                self.out.push(b',');
-            }
+            Ok(())
+        })?;
+        self.members(entries, |writer, key, wire| {
             // Keys that are numbers or booleans are written as text.
             let quote: &[u8] = if key.starts_with(b"\"") { b"" } else { b"\"" };
-            for part in [quote, key, quote, b":"] {
-                self.out.extend_from_slice(part);
+            for part in [quote, &key, quote, b":"] {
+                writer.out.extend_from_slice(part);
             }
-            self.with_slots(entry, wire, |writer, slots| {
+            writer.with_slots(entry, wire, |writer, slots| {
                 let slot = slots.at(writer, 1);
                 match (slot.count, value_field.kind) {
                     (0, Kind::Message(place)) => writer.message(place, &[]),
                     _ => writer.value_or_default(value_field, slot, wire),
                 }
-            })?;
+            })
+        })
+    }
+
+    /// Writes an object of entries by their keys; of those with the same key the last counts.
+    pub(super) fn members<K: Ord, V>(
+        &mut self,
+        mut entries: Vec<(K, V)>,
+        mut write: impl FnMut(&mut Self, K, V) -> Result<()>,
+    ) -> Result<()> {
+        // Stable, so the last of equal keys stays the last.
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        self.out.push(b'{');
+        let begin = self.out.len();
+        let mut entries = entries.into_iter().peekable();
+        while let Some((key, value)) = entries.next() {
+            if entries.peek().is_some_and(|next| next.0 == key) {
+                continue;
+            }
+            if self.out.len() > begin {
+                self.out.push(b',');
+            }
+            write(self, key, value)?;
         }
         self.out.push(b'}');
         Ok(())
@@ -340,7 +342,7 @@ impl<'p> Writer<'p> {
             self.out.push(b'"');
             return Ok(());
         }
-        self.json(std::str::from_utf8(text).map_err(|_| NOT_UTF8)?)
+        self.json(wire::text(text)?)
     }
 
     fn base64(&mut self, bytes: &[u8]) -> Result<()> {
@@ -388,12 +390,6 @@ impl Slots {
 }
 
 impl Field {
-    /// Whether it is a member of its object: when it is set, or when `every` field is wanted whose
-    /// absence says nothing.
-    fn is_written(&self, slot: Slot, every: bool) -> bool {
-        slot.count > 0 || (every && !self.presence)
-    }
-
     fn takes(&self, wire_type: WireType) -> bool {
         let own = self.kind.wire_type();
         wire_type == own

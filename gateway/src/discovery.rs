@@ -23,7 +23,7 @@ use contract::Contract;
 use reflection::Channels;
 use shelf::Shelf;
 
-use crate::route::compile::{Compiled, compile};
+use crate::route::compile::{Compiled, Reading, compile};
 use crate::route::join::Offers;
 use crate::route::{LiveTable, RouteTable};
 
@@ -194,17 +194,13 @@ impl Discovery {
 
     fn adopt(&mut self, contract: &Contract) {
         let compiled = match contract.pool() {
-            Ok(pool) => compile(&contract.service, &pool, &contract.grpc_services),
+            Ok(pool) => compile(&contract.service, &pool, &contract.grpc_services, &Reading::House),
             Err(fault) => {
                 let (service, fault) = (&contract.service, format!("{fault:#}"));
                 tracing::warn!(service, fault, "a contract cannot be read; the last one stays");
                 return;
             }
         };
-        for refusal in &compiled.refusals {
-            let (service, method) = (&refusal.service, &refusal.method);
-            tracing::warn!(service, method, reason = refusal.reason, "a method is not routed");
-        }
         // The contract before is kept for a rollback, older ones are not.
         let current = self.current.get(&contract.service).map(String::as_str);
         self.compiled.retain(|(service, hash), _| {
@@ -242,7 +238,7 @@ fn agreed_hashes(snapshot: &Snapshot) -> BTreeMap<String, String> {
 }
 
 /// Logs what a new table changes.
-fn report(old: &RouteTable, new: &RouteTable) {
+pub(crate) fn report(old: &RouteTable, new: &RouteTable) {
     let gone: Vec<&String> = old.present.difference(&new.present).collect();
     let come: Vec<&String> = new.present.difference(&old.present).collect();
     tracing::info!(

@@ -10,6 +10,7 @@ use mainstay::kernel::policy::Authorizer;
 use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::token::Verifier;
 use tower::ServiceBuilder;
+use tower::util::option_layer;
 
 pub(crate) mod body;
 pub(crate) mod client_ip;
@@ -44,16 +45,16 @@ pub(crate) struct Edge {
     pub(crate) channels: Channels,
     /// The metrics of the process.
     pub(crate) metrics: Metrics,
-    /// Verifies access tokens.
-    pub(crate) verifier: Arc<Verifier>,
-    /// Decides permissions.
-    pub(crate) authorizer: Arc<dyn Authorizer>,
-    /// Knows what users' plans include.
-    pub(crate) entitlements: RemoteEntitlements,
-    /// The limits by rate class.
-    pub(crate) rates: RateLimits,
-    /// The limit by client address.
-    pub(crate) ip_limit: IpLimit,
+    /// Verifies access tokens; absent where no route asks for one.
+    pub(crate) verifier: Option<Arc<Verifier>>,
+    /// Decides permissions; absent where no route states one.
+    pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    /// Knows what users' plans include; absent where there are no plans.
+    pub(crate) entitlements: Option<RemoteEntitlements>,
+    /// The limits by rate class, if there are any.
+    pub(crate) rates: Option<RateLimits>,
+    /// The limit by client address, if there is one.
+    pub(crate) ip_limit: Option<IpLimit>,
     /// Signs cursors.
     pub(crate) cursors: CursorSigner,
     /// The pages that the gateway answers itself.
@@ -71,7 +72,7 @@ pub(crate) fn stack(edge: Arc<Edge>) -> Router {
         .layer(from_fn(problem::render))
         .layer(from_fn(observe::panic_guard))
         .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
-        .layer(ip_limit::layer(&edge.ip_limit));
+        .layer(option_layer(edge.ip_limit.as_ref().map(ip_limit::layer)));
 
     let serve = move |request: Request| {
         let edge = Arc::clone(&edge);

@@ -10,6 +10,7 @@
 //! | `envelope`, `error`, `cursor` | the shapes of replies |
 //! | `openapi`, `docs` | the document and the explorer page |
 //! | `admin` | the routes as the admin port shows them |
+//! | [`standalone`] | the gateway alone before one gRPC server |
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ mod envelope;
 mod error;
 mod openapi;
 mod route;
+pub mod standalone;
 mod transcode;
 
 pub use config::GatewaySettings;
@@ -87,17 +89,17 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
     admin::report_readiness(&platform.readiness(), settled);
 
     let edge = Arc::new(Edge {
-        rates: RateLimits::new(Arc::clone(&settings), platform.redis())?,
+        rates: Some(RateLimits::new(Arc::clone(&settings), platform.redis())?),
         cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
         metrics: platform.metrics(),
-        authorizer: Arc::new(RemoteAuthorizer::new(authz)),
+        authorizer: Some(Arc::new(RemoteAuthorizer::new(authz))),
         pages: OwnPages::new(),
         live: Arc::clone(&live),
         settings,
         channels,
-        verifier,
-        entitlements,
-        ip_limit,
+        verifier: Some(verifier),
+        entitlements: Some(entitlements),
+        ip_limit: Some(ip_limit),
     });
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
         .http(edge::stack(edge))

@@ -43,17 +43,60 @@ where
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
     let args = Args::from_command_line(name, version);
-    run_with(&args, ServiceDefaults { name, port }, version, module).unwrap_or_else(|error| {
+    run_with_args(&args, ServiceDefaults { name, port }, version, module)
+}
+
+/// As [`run`], with the command line read by the program, which may have options of its own.
+pub fn run_with_args<T, F, Fut>(
+    args: &Args,
+    defaults: ServiceDefaults,
+    version: &'static str,
+    module: F,
+) -> ExitCode
+where
+    T: ServiceSettings,
+    F: FnOnce(Platform<T>) -> Fut + Send,
+    Fut: Future<Output = anyhow::Result<Module>> + Send,
+{
+    let name = defaults.name;
+    let answered = || {
+        let settings = load::<T>(args, defaults)?;
+        match args.answer(&settings)? {
+            Some(answer) => print(&answer),
+            None => serve(name, version, settings, module),
+        }
+    };
+    explained(name, answered())
+}
+
+/// As [`run`], with settings that the program makes itself.
+pub fn run_with_settings<T, F, Fut>(
+    name: &'static str,
+    version: &'static str,
+    settings: anyhow::Result<Settings<T>>,
+    module: F,
+) -> ExitCode
+where
+    T: ServiceSettings,
+    F: FnOnce(Platform<T>) -> Fut + Send,
+    Fut: Future<Output = anyhow::Result<Module>> + Send,
+{
+    explained(name, settings.and_then(|settings| serve(name, version, settings, module)))
+}
+
+/// The exit code, and the reason of a failure on standard error.
+fn explained(name: &str, outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
         // Nothing is left to be done about a standard error that is closed.
         let _ = writeln!(std::io::stderr(), "{name} cannot start: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-fn run_with<T, F, Fut>(
-    args: &Args,
-    defaults: ServiceDefaults,
+fn serve<T, F, Fut>(
+    name: &'static str,
     version: &'static str,
+    settings: Settings<T>,
     module: F,
 ) -> anyhow::Result<ExitCode>
 where
@@ -61,15 +104,11 @@ where
     F: FnOnce(Platform<T>) -> Fut + Send,
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
-    let settings = load::<T>(args, defaults)?;
-    if let Some(answer) = args.answer(&settings)? {
-        return print(&answer);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime cannot be made")?;
-    let code = runtime.block_on(live(defaults.name, version, settings, module));
+    let code = runtime.block_on(live(name, version, settings, module));
     runtime.shutdown_timeout(BLOCKING_PATIENCE);
     code
 }

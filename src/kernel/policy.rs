@@ -27,6 +27,7 @@ use prost_reflect::MessageDescriptor;
 use crate::kernel::error::Result;
 
 pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY, OPERATOR};
+pub use compile::Unstated;
 pub use entitle::{Entitlements, Plan};
 pub use events::{EventCatalog, EventDeclaration, TopicSpec};
 pub use field::{FieldPath, ResourceTemplate};

@@ -4,7 +4,7 @@
 //! [`Registry`], and [`open`] chooses one by the settings: [`DirectoryRegistry`] keeps one file for
 //! each instance in a local directory and needs no server; [`ConsulRegistry`] speaks to the agent of
 //! the machine, [`EtcdRegistry`] to a cluster of etcd, [`KubernetesRegistry`] watches EndpointSlices.
-//! [`StaticRegistry`] holds addresses in memory, for tests and fixed upstreams.
+//! [`StaticRegistry`] holds addresses in memory, for fixed upstreams and tests.
 //!
 //! A registry that is away changes nothing: what was known last holds until it answers again, and
 //! for a grace period after, in which everybody announces themselves anew.
@@ -89,7 +89,7 @@ pub async fn open(
 ) -> anyhow::Result<Arc<dyn Registry>> {
     let RegistrySettings { grace, consul, etcd, kubernetes, .. } = settings;
     Ok(match settings.kind {
-        RegistryKind::Directory => start(settings, readiness)?,
+        RegistryKind::Directory | RegistryKind::Static => start(settings, readiness)?,
         RegistryKind::Consul => Arc::new(ConsulRegistry::open(consul, *grace, readiness).await?),
         RegistryKind::Etcd => Arc::new(EtcdRegistry::open(etcd, *grace, readiness).await?),
         RegistryKind::Kubernetes => Arc::new(KubernetesRegistry::open(kubernetes, *grace).await?),
@@ -101,7 +101,7 @@ pub fn start(
     settings: &RegistrySettings,
     readiness: &Readiness,
 ) -> anyhow::Result<Arc<dyn Registry>> {
-    let RegistrySettings { path, grace, consul, etcd, kubernetes, .. } = settings;
+    let RegistrySettings { path, grace, addresses, consul, etcd, kubernetes, .. } = settings;
     Ok(match settings.kind {
         RegistryKind::Directory => {
             Arc::new(DirectoryRegistry::open(path, DirectoryTiming::default())?)
@@ -109,6 +109,7 @@ pub fn start(
         RegistryKind::Consul => Arc::new(ConsulRegistry::start(consul, *grace, readiness)?),
         RegistryKind::Etcd => Arc::new(EtcdRegistry::start(etcd, *grace, readiness)?),
         RegistryKind::Kubernetes => Arc::new(KubernetesRegistry::start(kubernetes, *grace)?),
+        RegistryKind::Static => Arc::new(StaticRegistry::of(addresses)),
     })
 }
 

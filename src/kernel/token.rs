@@ -4,11 +4,16 @@
 //! come from a [`KeySource`] and are cached; sessions that ended early come from a
 //! [`RevocationSource`], which is asked twice a second. While the sources are away the last good
 //! state holds; before the first state has arrived nothing can be said, and that is `UNAVAILABLE`.
+//!
+//! [`Verifier::of_any_issuer`] takes the tokens of others, as OpenID providers issue them: by RFC 7519
+//! alone, with the signatures that such providers use.
 
 mod keys;
+mod profile;
 mod refresh;
 mod revocations;
 mod shared;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +29,11 @@ use sha2::{Digest as _, Sha256};
 use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
 
 pub use shared::{RevocationFeed, SharedRevocations};
+pub use source::PublishedKeys;
 
 use keys::Keys;
-use revocations::RevokedSessions;
+use profile::Profile;
+use revocations::{NothingRevoked, RevokedSessions};
 
 /// The most that clocks may differ, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
@@ -106,6 +113,7 @@ pub struct Claims {
 
 /// Verifies access tokens.
 pub struct Verifier {
+    profile: Profile,
     keys: Keys,
     revoked: RevokedSessions,
     /// Claims by the SHA-256 of the token, so that the tokens themselves are not kept.
@@ -127,8 +135,25 @@ impl Verifier {
         keys: Arc<dyn KeySource>,
         revocations: Arc<dyn RevocationSource>,
     ) -> Arc<Self> {
+        Self::with_profile(Profile::Platform, &settings, keys, revocations)
+    }
+
+    /// A verifier of tokens that somebody else issues, by RFC 7519: what the platform's own tokens
+    /// must say beside issuer, subject, audience and expiry may be missing, and RSA signatures are
+    /// taken too. Such tokens hold until they expire.
+    pub fn of_any_issuer(settings: TokenSettings, keys: Arc<dyn KeySource>) -> Arc<Self> {
+        Self::with_profile(Profile::AnyIssuer, &settings, keys, Arc::new(NothingRevoked))
+    }
+
+    fn with_profile(
+        profile: Profile,
+        settings: &TokenSettings,
+        keys: Arc<dyn KeySource>,
+        revocations: Arc<dyn RevocationSource>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            keys: Keys::new(&settings, keys),
+            profile,
+            keys: Keys::new(profile, settings, keys),
             revoked: RevokedSessions::new(revocations),
             verified: moka::future::Cache::new(MAX_VERIFIED_TOKENS),
         })
@@ -161,22 +186,18 @@ impl Verifier {
 
     async fn check(&self, token: &str) -> Result<Verified> {
         let header = decode_header(token).map_err(invalid)?;
-        let is_access_token = header.typ.as_deref().is_some_and(|typ| {
-            // RFC 9068, section 4, with the media type's short form of RFC 7515, section 4.1.9.
-            let typ = typ.to_ascii_lowercase();
-            typ.strip_prefix("application/").unwrap_or(&typ) == "at+jwt"
-        });
-        if !is_access_token {
+        if !self.profile.takes_type(header.typ.as_deref()) {
             return Err(refused("the token is no access token"));
         }
         if header.crit.is_some() {
             // RFC 7515, section 4.1.11: extensions that we do not know must not be passed over.
             return Err(refused("the access token needs an extension"));
         }
-        let kid = header.kid.as_deref().ok_or_else(|| refused("the access token names no key"))?;
+        let kid = self.profile.key_id(header.kid.as_deref());
+        let kid = kid.ok_or_else(|| refused("the access token names no key"))?;
         let key = self.keys.find(kid).await?;
         let claims = key.verify(token).map_err(invalid)?;
-        if claims.exp > get_current_timestamp() + MAX_TOKEN_SECONDS {
+        if claims.exp > get_current_timestamp().saturating_add(self.profile.longest_life()) {
             return Err(refused("the access token is valid for too long"));
         }
         Ok(Verified { claims: Arc::new(claims), kid: kid.into() })

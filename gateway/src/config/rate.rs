@@ -69,11 +69,16 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no rate: write count/period, such as 600/1m");
+        let wrong = || format!("`{text}` is no rate: write count/period, such as 600/1m or 100/s");
         let (count, per) = text.split_once('/').ok_or_else(wrong)?;
         let count = count.trim().parse().map_err(|_| wrong())?;
-        let per =
-            humantime_serde::re::humantime::parse_duration(per.trim()).map_err(|_| wrong())?;
+        let per = match per.trim() {
+            unit if unit.starts_with(|first: char| first.is_ascii_alphabetic()) => {
+                format!("1{unit}")
+            }
+            period => period.to_owned(),
+        };
+        let per = humantime_serde::re::humantime::parse_duration(&per).map_err(|_| wrong())?;
         if count == 0 || per < Duration::from_secs(1) {
             return Err(format!("`{text}`: the count is at least 1, the period at least 1s"));
         }
@@ -100,6 +105,7 @@ mod tests {
     #[test]
     fn rates_are_count_and_period() {
         assert_eq!("600/1m".parse(), Ok(Rate::per_minute(600)));
+        assert_eq!("600/m".parse(), Ok(Rate::per_minute(600)));
         assert_eq!(Rate::per_minute(600).to_string().parse(), Ok(Rate::per_minute(600)));
         for text in ["", "600", "0/1m", "600/1ms", "x/1m", "600/forever"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");

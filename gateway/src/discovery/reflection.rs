@@ -1,22 +1,30 @@
-//! The client of `grpc.reflection.v1`: a service's descriptors, file by file.
+//! The client of `grpc.reflection.v1`: a service's descriptors, file by file. Servers that know only
+//! `v1alpha`, which differs by its name alone, are asked by that name.
 //!
 //! Files are kept as the bytes they came in, because decoding and encoding them again would lose
 //! the options that extensions carry, and with them the routes and policies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{SinkExt as _, StreamExt as _};
+use http::{Request, Uri};
 use mainstay::kernel::channel::MeshChannel;
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
-use tonic::Streaming;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::{Code, Status, Streaming};
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+use tower::ServiceExt as _;
 
 use super::contract::Contract;
 
@@ -25,7 +33,11 @@ const MOST_FILES: usize = 1000;
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// Packages whose services are part of every gRPC server and no part of its contract.
-const INFRASTRUCTURE: &str = "grpc.";
+const INFRASTRUCTURE: [&str; 4] =
+    ["grpc.reflection.", "grpc.health.", "grpc.channelz.", "grpc.lb."];
+
+/// The path by the service's older name.
+const OLDER: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
 /// The channels to the services.
 pub(crate) type Channels = Arc<dyn Fn(&str) -> MeshChannel + Send + Sync>;
@@ -36,8 +48,7 @@ pub(crate) async fn fetch(
     service: &str,
     hash: &str,
 ) -> anyhow::Result<Contract> {
-    let mut reflection = Reflection::open(channels(service)).await?;
-    let grpc_services = reflection.services().await?;
+    let (mut reflection, grpc_services) = Reflection::of(channels(service)).await?;
     let mut files = Files::default();
     for name in &grpc_services {
         files.add(reflection.ask(MessageRequest::FileContainingSymbol(name.clone())).await?)?;
@@ -62,13 +73,33 @@ struct Reflection {
 }
 
 impl Reflection {
-    async fn open(channel: MeshChannel) -> anyhow::Result<Self> {
+    /// A stream by the name that the server knows, and what it answered to the first question.
+    async fn of(channel: MeshChannel) -> anyhow::Result<(Self, Vec<String>)> {
+        match Self::open(channel.clone()).await {
+            Err(fault) if is_unknown(&fault) => {
+                Self::open(channel.map_request(|mut request: Request<Body>| {
+                    *request.uri_mut() = Uri::from_static(OLDER);
+                    request
+                }))
+                .await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open<C>(channel: C) -> anyhow::Result<(Self, Vec<String>)>
+    where
+        C: GrpcService<Body, Error = Infallible>,
+        C::ResponseBody: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+    {
         let (mut questions, requests) = mpsc::channel(1);
         // A server may hold its headers back until it has something to answer.
         questions.send(question(MessageRequest::ListServices(String::new()))).await?;
         let mut client = ServerReflectionClient::new(channel).max_decoding_message_size(MOST_BYTES);
         let answers = client.server_reflection_info(requests).await?.into_inner();
-        Ok(Self { questions, answers })
+        let mut opened = Self { questions, answers };
+        let services = opened.services().await?;
+        Ok((opened, services))
     }
 
     /// The answer to the question that opened the stream.
@@ -77,7 +108,9 @@ impl Reflection {
             bail!("the list of services was answered by something else");
         };
         let names = list.service.into_iter().map(|service| service.name);
-        Ok(names.filter(|name| !name.starts_with(INFRASTRUCTURE)).collect())
+        let is_own =
+            |name: &String| !INFRASTRUCTURE.iter().any(|package| name.starts_with(package));
+        Ok(names.filter(is_own).collect())
     }
 
     async fn ask(&mut self, request: MessageRequest) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -93,6 +126,11 @@ impl Reflection {
         let answer = self.answers.next().await.context("the stream ended")??;
         answer.message_response.context("an answer was empty")
     }
+}
+
+/// Whether the server does not know what it was asked.
+fn is_unknown(fault: &anyhow::Error) -> bool {
+    fault.downcast_ref::<Status>().is_some_and(|status| status.code() == Code::Unimplemented)
 }
 
 fn question(request: MessageRequest) -> ServerReflectionRequest {

@@ -81,8 +81,12 @@ impl Exchange {
             return Ok(());
         }
         let token = bearer(&self.head.headers)?;
-        let claims = call::scope(Arc::clone(&self.call), self.edge.verifier.verify(token)).await?;
-        let plan = self.edge.entitlements.plan_since(&claims.sub, claims.iat).await;
+        let verifier = self.edge.verifier.as_ref().ok_or_else(|| nobody("verifies tokens"))?;
+        let claims = call::scope(Arc::clone(&self.call), verifier.verify(token)).await?;
+        let plan = match &self.edge.entitlements {
+            Some(entitlements) => entitlements.plan_since(&claims.sub, claims.iat).await,
+            None => None,
+        };
         let user = User {
             id: claims.sub.clone(),
             plan: plan.unwrap_or_else(|| claims.plan.clone()),
@@ -94,6 +98,7 @@ impl Exchange {
 
     /// Takes the call's cost from the caller's bucket of the rate class.
     pub(crate) async fn rate_class(&mut self) -> Result<()> {
+        let Some(rates) = &self.edge.rates else { return Ok(()) };
         let policy = &self.target.route.policy;
         let plan = self.call.user.as_ref().map(|user| user.plan.as_str());
         let subject = match &self.call.user {
@@ -102,7 +107,7 @@ impl Exchange {
         };
         let class = policy.rate_class.as_deref();
         let reply = &mut self.reply_headers;
-        self.edge.rates.take(&subject, class, plan, policy.rate_cost, reply).await
+        rates.take(&subject, class, plan, policy.rate_cost, reply).await
     }
 
     /// Reads body, query and path into the request message, and checks it by the contract's rules.
@@ -144,9 +149,10 @@ impl Exchange {
             return Ok(());
         }
         let user = self.call.require_user()?.clone();
-        let plan = edge.entitlements.plan_of(&user.id);
+        let entitlements = edge.entitlements.as_ref().ok_or_else(|| nobody("knows plans"))?;
+        let plan = entitlements.plan_of(&user.id);
         let plan = call::scope(Arc::clone(&self.call), plan).await?.id.clone();
-        let decision = policy.entitle(&self.call, Some(&edge.entitlements));
+        let decision = policy.entitle(&self.call, Some(entitlements));
         call::scope(Arc::clone(&self.call), decision).await?;
         self.change_call(|call| call.user = Some(User { plan, ..user }));
         Ok(())
@@ -155,8 +161,7 @@ impl Exchange {
     /// Checks the permission, by the same code as the service will.
     pub(crate) async fn permission(&mut self) -> Result<()> {
         let policy = &self.target.route.policy;
-        let decision =
-            policy.authorize(&self.call, &self.message, Some(self.edge.authorizer.as_ref()));
+        let decision = policy.authorize(&self.call, &self.message, self.edge.authorizer.as_deref());
         call::scope(Arc::clone(&self.call), decision).await
     }
 
@@ -193,6 +198,11 @@ impl Exchange {
     }
 }
 
+/// Routes that need what this gateway has not are refused when they are compiled.
+fn nobody(does: &str) -> Error {
+    Error::internal(anyhow::anyhow!("a route was admitted although nobody {does}"))
+}
+
 enum Found {
     Target(Target),
     Options(BTreeSet<String>),
@@ -204,6 +214,9 @@ fn find(table: &RouteTable, request: &Request) -> Result<Found> {
         && let Some(methods) = table.methods(path)
     {
         return Ok(Found::Options(methods));
+    }
+    if table.version == 0 {
+        return Err(Error::unavailable("the routes are not known yet"));
     }
     match table.find(request.method(), path) {
         Ok(target) if table.is_present(&target.route.service) => Ok(Found::Target(target)),

@@ -1,6 +1,7 @@
 //! The call to the service, and its reply to the caller.
 
 use axum::response::Response;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use mainstay::kernel::channel::UnaryOptions;
 use mainstay::kernel::error::Result;
@@ -18,7 +19,12 @@ pub(super) async fn call(exchange: &Exchange) -> Result<Response> {
         idempotent: route.policy.idempotency.is_repeatable(),
     };
     let channel = (exchange.edge.channels)(&route.service);
-    let metadata = metadata(&exchange.head.headers, &route.policy.request_headers);
+    let mut metadata = metadata(&exchange.head.headers, &route.policy.request_headers);
+    // A token that nobody here verifies is the server's to verify, if the contract asks for it.
+    if exchange.edge.verifier.is_none() && route.policy.request_headers.contains(&AUTHORIZATION) {
+        let given = exchange.head.headers.get_all(AUTHORIZATION).iter().cloned();
+        metadata.extend(given.map(|value| (AUTHORIZATION, value)));
+    }
     let reply = channel
         .unary(&route.grpc_path, exchange.message.clone(), metadata, options)
         .await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use mainstay::kernel::policy::{Access, EdgeStyle, PolicyTable};
+use mainstay::kernel::policy::{Access, EdgeStyle, MethodPolicy, PolicyTable, Unstated};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 use super::rule::{self, HttpRule};
@@ -11,6 +11,40 @@ use super::template::Template;
 use super::{Refusal, Route};
 use crate::transcode::binding::Binding;
 use crate::transcode::render::{JsonPlan, ReplyPlan, Spelling};
+
+/// How a contract is read.
+#[derive(Clone, Debug)]
+pub(crate) enum Reading {
+    /// By the rules of the house: every method states its policy.
+    House,
+    /// As one made elsewhere.
+    Foreign(Unstated),
+}
+
+impl Reading {
+    fn policies(&self, pool: &DescriptorPool) -> anyhow::Result<PolicyTable> {
+        match self {
+            Self::House => PolicyTable::compile(pool),
+            Self::Foreign(unstated) => PolicyTable::compile_foreign(pool, unstated),
+        }
+    }
+
+    /// Why a method that states this policy cannot be served: nobody could check it.
+    fn refusal(&self, policy: &MethodPolicy) -> Option<&'static str> {
+        if policy.access == Access::Internal {
+            return Some("it is internal and must have no route");
+        }
+        let Self::Foreign(unstated) = self else { return None };
+        match (&policy.access, &unstated.access) {
+            (Access::Permission(_), _) => Some("it needs a permission, on which nobody decides"),
+            (Access::Authenticated, Access::Public) => {
+                Some("it needs a token, and none can be verified without --jwks")
+            }
+            _ if policy.feature.is_some() => Some("it needs a plan, of which nobody knows"),
+            _ => None,
+        }
+    }
+}
 
 /// What a service offers on the REST edge.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +57,14 @@ pub(crate) struct Compiled {
 
 /// Compiles the routes of those gRPC services that `service` serves. One method that cannot be
 /// routed does not keep the others from it.
-pub(crate) fn compile(service: &str, pool: &DescriptorPool, grpc_services: &[String]) -> Compiled {
+pub(crate) fn compile(
+    service: &str,
+    pool: &DescriptorPool,
+    grpc_services: &[String],
+    reading: &Reading,
+) -> Compiled {
     let mut compiled = Compiled::default();
-    let policies = match PolicyTable::compile(pool) {
+    let policies = match reading.policies(pool) {
         Ok(policies) => policies,
         Err(fault) => {
             compiled.refuse(service, "*", format!("its policies are not sound: {fault:#}"));
@@ -41,7 +80,7 @@ pub(crate) fn compile(service: &str, pool: &DescriptorPool, grpc_services: &[Str
     }
     let replies = Replies::compile(&methods);
     for method in &methods {
-        compiled.add_method(service, method, &policies, &replies);
+        compiled.add_method(service, method, reading, &policies, &replies);
     }
     compiled
 }
@@ -79,6 +118,7 @@ impl Compiled {
         &mut self,
         service: &str,
         method: &MethodDescriptor,
+        reading: &Reading,
         policies: &PolicyTable,
         replies: &Replies,
     ) {
@@ -87,7 +127,7 @@ impl Compiled {
             Err(reason) => return self.refuse(service, method.full_name(), reason),
         };
         for rule in rules {
-            match route(service, method, &rule, policies, replies) {
+            match route(service, method, &rule, reading, policies, replies) {
                 Ok(route) => self.routes.push(Arc::new(route)),
                 Err(reason) => self.refuse(service, method.full_name(), reason),
             }
@@ -99,6 +139,7 @@ fn route(
     service: &str,
     method: &MethodDescriptor,
     rule: &HttpRule,
+    reading: &Reading,
     policies: &PolicyTable,
     replies: &Replies,
 ) -> Result<Route, String> {
@@ -107,11 +148,11 @@ fn route(
     }
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let policy = policies.method(&path).cloned().ok_or("it states no policy")?;
-    if policy.access == Access::Internal {
-        return Err("it is internal and must have no route".into());
+    if let Some(reason) = reading.refusal(&policy) {
+        return Err(reason.into());
     }
     let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
-    let binding = Binding::compile(
+    let mut binding = Binding::compile(
         method.input(),
         method.output(),
         &template,
@@ -119,6 +160,10 @@ fn route(
         &rule.body,
         &rule.response_body,
     )?;
+    if policy.style == EdgeStyle::Plain {
+        // A plain list is a message like others, with the page tokens of its contract.
+        binding.list = None;
+    }
     let reply = ReplyPlan::new(replies.of(policy.style), &binding)?;
     let grpc_path = PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?;
     Ok(Route {

@@ -12,5 +12,6 @@ mod json;
 mod library;
 mod limits;
 mod lists;
+mod standalone;
 mod transcoding;
 mod world;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use http::HeaderName;
 use prost_reflect::prost_types::method_options::IdempotencyLevel;
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
 use super::field::{FieldPath, ResourceTemplate};
 use super::rules::MessageRules;
@@ -20,7 +21,7 @@ use crate::kernel::proto::policy as stated;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The body limit of services that state none: 1 MiB.
-const DEFAULT_MAX_BODY_BYTES: u32 = 1024 * 1024;
+const DEFAULT_MAX_BODY_BYTES: usize = 1024 * 1024;
 
 impl PolicyTable {
     /// Compiles the policies of every method in the pool, save those of gRPC itself. Refuses
@@ -30,42 +31,84 @@ impl PolicyTable {
         if !faults.is_empty() {
             bail!("the contracts state no sound policy:\n{}", faults.join("\n"));
         }
-        let compiler = Compiler { pool, redactor: Redactor::compile(pool)? };
-        let mut methods = BTreeMap::new();
-        for service in pool.services().filter(check::is_governed) {
-            let defaults: stated::ServicePolicy =
-                options::read(pool, &service.options(), options::SERVICE)?.unwrap_or_default();
-            for method in service.methods() {
-                let policy = compiler
-                    .method(&method, &defaults)
-                    .with_context(|| method.full_name().to_owned())?;
-                methods.insert(policy.path.clone(), Arc::new(policy));
-            }
-        }
-        Ok(Self { methods })
+        let governed = pool.services().filter(check::is_governed);
+        Compiler { pool, redactor: Redactor::compile(pool)?, unstated: None }.table(governed)
     }
+
+    /// Compiles the policies of contracts made elsewhere: where a method states none, `unstated`
+    /// holds, and rules of fields that are not understood are left to the server.
+    ///
+    /// # Errors
+    ///
+    /// When a policy that is stated is not sound.
+    pub fn compile_foreign(pool: &DescriptorPool, unstated: &Unstated) -> anyhow::Result<Self> {
+        let redactor = Redactor::compile(pool)?;
+        Compiler { pool, redactor, unstated: Some(unstated) }.table(pool.services())
+    }
+}
+
+/// What holds for the methods of a contract made elsewhere.
+#[derive(Clone, Debug)]
+pub struct Unstated {
+    /// Who may call a method that states no access.
+    pub access: Access,
+    /// The shape of replies where none is stated.
+    pub style: EdgeStyle,
+    /// The longest a call may take where none is stated.
+    pub deadline: Duration,
+    /// The largest request in bytes where none is stated.
+    pub max_body_bytes: usize,
+    /// HTTP request headers that every method is handed.
+    pub request_headers: Vec<HeaderName>,
 }
 
 struct Compiler<'a> {
     pool: &'a DescriptorPool,
     redactor: Redactor,
+    /// `None` where every method must state a policy.
+    unstated: Option<&'a Unstated>,
 }
 
 impl Compiler<'_> {
+    fn table(
+        &self,
+        services: impl Iterator<Item = ServiceDescriptor>,
+    ) -> anyhow::Result<PolicyTable> {
+        let mut methods = BTreeMap::new();
+        for service in services {
+            let defaults: stated::ServicePolicy =
+                options::read(self.pool, &service.options(), options::SERVICE)?.unwrap_or_default();
+            for method in service.methods() {
+                let policy = self
+                    .method(&method, &defaults)
+                    .with_context(|| method.full_name().to_owned())?;
+                methods.insert(policy.path.clone(), Arc::new(policy));
+            }
+        }
+        Ok(PolicyTable { methods })
+    }
+
     fn method(
         &self,
         method: &MethodDescriptor,
         service: &stated::ServicePolicy,
     ) -> anyhow::Result<MethodPolicy> {
         let declared = method.options();
-        let policy: stated::MethodPolicy =
-            options::read(self.pool, &declared, options::METHOD)?.context("no policy")?;
+        let policy: Option<stated::MethodPolicy> =
+            options::read(self.pool, &declared, options::METHOD)?;
+        let policy = match self.unstated {
+            Some(_) => policy.unwrap_or_default(),
+            None => policy.context("no policy")?,
+        };
         let input = method.input();
         let full_name = format!("{}/{}", method.parent_service().full_name(), method.name());
         Ok(MethodPolicy {
             path: format!("/{full_name}"),
             full_name,
-            access: access(&policy)?,
+            access: match (&policy.access, self.unstated) {
+                (None, Some(unstated)) => unstated.access.clone(),
+                _ => access(&policy)?,
+            },
             resource: stated(&policy.resource)
                 .map(|template| ResourceTemplate::resolve(&input, template))
                 .transpose()?,
@@ -77,24 +120,37 @@ impl Compiler<'_> {
                 .or(stated(&service.rate_class))
                 .map(str::to_owned),
             rate_cost: policy.rate_cost.max(1),
-            deadline: deadline(policy.deadline.or(service.deadline))?,
-            max_body_bytes: body_limit(policy.max_body_bytes, service.max_body_bytes),
+            deadline: deadline(policy.deadline.or(service.deadline))?
+                .or(self.unstated.map(|unstated| unstated.deadline))
+                .unwrap_or(DEFAULT_DEADLINE),
+            max_body_bytes: body_limit(policy.max_body_bytes, service.max_body_bytes)
+                .or(self.unstated.map(|unstated| unstated.max_body_bytes))
+                .unwrap_or(DEFAULT_MAX_BODY_BYTES),
             audit: audit(policy.audit()),
-            style: style(policy.style(), service.style()),
-            request_headers: policy
-                .request_headers
-                .iter()
-                .map(|name| Ok(name.parse()?))
-                .collect::<anyhow::Result<_>>()?,
+            style: style(policy.style(), service.style())
+                .or(self.unstated.map(|unstated| unstated.style))
+                .unwrap_or(EdgeStyle::Envelope),
+            request_headers: self.request_headers(&policy)?,
             idempotency: idempotency(method),
             routed: options::has(self.pool, &declared, options::HTTP),
             client_streaming: method.is_client_streaming(),
             server_streaming: method.is_server_streaming(),
-            validation: Arc::new(MessageRules::compile(&input)?),
+            validation: Arc::new(match self.unstated {
+                Some(_) => MessageRules::compile_leniently(&input)?,
+                None => MessageRules::compile(&input)?,
+            }),
             callers: Callers::new(policy.callers),
             input,
             redactor: self.redactor.clone(),
         })
+    }
+}
+
+impl Compiler<'_> {
+    fn request_headers(&self, policy: &stated::MethodPolicy) -> anyhow::Result<Vec<HeaderName>> {
+        let all = self.unstated.map(|unstated| unstated.request_headers.iter().cloned());
+        let own = policy.request_headers.iter().map(|name| Ok(name.parse()?));
+        all.into_iter().flatten().map(Ok).chain(own).collect()
     }
 }
 
@@ -114,16 +170,12 @@ fn access(policy: &stated::MethodPolicy) -> anyhow::Result<Access> {
     }
 }
 
-fn deadline(stated: Option<prost_types::Duration>) -> anyhow::Result<Duration> {
-    match stated {
-        Some(deadline) => Duration::try_from(deadline).context("the deadline is negative"),
-        None => Ok(DEFAULT_DEADLINE),
-    }
+fn deadline(stated: Option<prost_types::Duration>) -> anyhow::Result<Option<Duration>> {
+    stated.map(Duration::try_from).transpose().context("the deadline is negative")
 }
 
-fn body_limit(method: u32, service: u32) -> usize {
-    let stated = [method, service].into_iter().find(|limit| *limit > 0);
-    stated.unwrap_or(DEFAULT_MAX_BODY_BYTES) as usize
+fn body_limit(method: u32, service: u32) -> Option<usize> {
+    [method, service].into_iter().find(|limit| *limit > 0).map(|limit| limit as usize)
 }
 
 fn audit(stated: stated::Audit) -> Audit {
@@ -134,13 +186,13 @@ fn audit(stated: stated::Audit) -> Audit {
     }
 }
 
-fn style(method: stated::EdgeStyle, service: stated::EdgeStyle) -> EdgeStyle {
+fn style(method: stated::EdgeStyle, service: stated::EdgeStyle) -> Option<EdgeStyle> {
     let stated =
         [method, service].into_iter().find(|style| *style != stated::EdgeStyle::Unspecified);
-    match stated {
-        Some(stated::EdgeStyle::Plain) => EdgeStyle::Plain,
+    stated.map(|style| match style {
+        stated::EdgeStyle::Plain => EdgeStyle::Plain,
         _ => EdgeStyle::Envelope,
-    }
+    })
 }
 
 fn idempotency(method: &MethodDescriptor) -> Idempotency {

@@ -1,5 +1,6 @@
 //! Addresses in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,12 +28,13 @@ impl StaticRegistry {
 
     /// A registry in which one service is found at these addresses, as `host:port`.
     pub fn fixed<A: ToString>(service: &str, addresses: impl IntoIterator<Item = A>) -> Self {
-        Self::new(addresses.into_iter().enumerate().map(|(index, address)| Instance {
-            id: format!("{service}-{index}"),
-            service: service.to_owned(),
-            address: address.to_string(),
-            ..Instance::default()
-        }))
+        Self::new(numbered(service, addresses))
+    }
+
+    /// A registry of the addresses that settings list by service.
+    pub(super) fn of(services: &BTreeMap<String, Vec<String>>) -> Self {
+        let instances = services.iter().map(|(service, addresses)| numbered(service, addresses));
+        Self::new(instances.flatten())
     }
 
     /// Adds an instance, or replaces the one with the same id.
@@ -58,6 +60,18 @@ impl StaticRegistry {
         edit(&mut snapshot);
         publish(&self.state, snapshot);
     }
+}
+
+fn numbered<A: ToString>(
+    service: &str,
+    addresses: impl IntoIterator<Item = A>,
+) -> impl Iterator<Item = Instance> {
+    addresses.into_iter().enumerate().map(move |(index, address)| Instance {
+        id: format!("{service}-{index}"),
+        service: service.to_owned(),
+        address: address.to_string(),
+        ..Instance::default()
+    })
 }
 
 #[async_trait]

@@ -1,5 +1,6 @@
 //! Where services find each other: effect, unit and default of each setting.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::secret::Secret;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistrySettings {
-    /// Which registry: `directory`, `consul`, `etcd` or `kubernetes`. Default: `directory`.
+    /// Which registry: `directory`, `consul`, `etcd`, `kubernetes` or `static`. Default:
+    /// `directory`.
     pub kind: RegistryKind,
     /// Folder of the registry `directory`; the same for every process. Default:
     /// `.mainstay/registry`.
@@ -24,6 +26,8 @@ pub struct RegistrySettings {
     /// 15 s.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
+    /// Addresses of the registry `static`, as `host:port`, by service. Default: none.
+    pub addresses: BTreeMap<String, Vec<String>>,
     /// `[registry.consul]`
     pub consul: ConsulSettings,
     /// `[registry.etcd]`
@@ -39,6 +43,7 @@ impl Default for RegistrySettings {
             path: PathBuf::from(".mainstay/registry"),
             zone: String::new(),
             grace: Duration::from_secs(15),
+            addresses: BTreeMap::new(),
             consul: ConsulSettings::default(),
             etcd: EtcdSettings::default(),
             kubernetes: KubernetesSettings::default(),
@@ -79,6 +84,8 @@ pub enum RegistryKind {
     Etcd,
     /// The EndpointSlices of Kubernetes.
     Kubernetes,
+    /// The addresses that the settings list, which never change.
+    Static,
 }
 
 /// The registry `consul`.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
-};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{DecodingKey, Validation};
 use tokio::sync::Mutex;
 
+use super::profile::Profile;
 use super::{Claims, KeySource, LEEWAY_SECONDS, TokenSettings, refused};
 use crate::kernel::error::{Error, Result};
 
@@ -23,11 +22,9 @@ const FIRST_KEYS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the source may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The claims without which a token says nothing.
-const REQUIRED_CLAIMS: [&str; 5] = ["iss", "sub", "aud", "exp", "nbf"];
-
 /// The keys, by their ids.
 pub(super) struct Keys {
+    profile: Profile,
     source: Arc<dyn KeySource>,
     settings: TokenSettings,
     current: ArcSwapOption<HashMap<String, Arc<Key>>>,
@@ -37,19 +34,25 @@ pub(super) struct Keys {
 
 /// A public key and what a token signed by it must say.
 pub(super) struct Key {
+    profile: Profile,
     key: DecodingKey,
     validation: Validation,
 }
 
 impl Key {
     pub(super) fn verify(&self, token: &str) -> jsonwebtoken::errors::Result<Claims> {
-        decode::<Claims>(token, &self.key, &self.validation).map(|token| token.claims)
+        self.profile.decode(token, &self.key, &self.validation)
     }
 }
 
 impl Keys {
-    pub(super) fn new(settings: &TokenSettings, source: Arc<dyn KeySource>) -> Self {
+    pub(super) fn new(
+        profile: Profile,
+        settings: &TokenSettings,
+        source: Arc<dyn KeySource>,
+    ) -> Self {
         Self {
+            profile,
             source,
             settings: settings.clone(),
             current: ArcSwapOption::empty(),
@@ -115,30 +118,21 @@ impl Keys {
         Ok(())
     }
 
-    /// A key of the two algorithms we take; others in the set are not for us.
+    /// A key of the algorithms we take; others in the set are not for us.
     fn key(&self, jwk: &Jwk) -> Option<(String, Arc<Key>)> {
-        let (algorithm, name) = match &jwk.algorithm {
-            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-                (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-            }
-            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-                (Algorithm::ES256, KeyAlgorithm::ES256)
-            }
-            _ => return None,
-        };
-        let is_other = jwk.common.key_algorithm.is_some_and(|stated| stated != name);
         let is_for_signatures =
             jwk.common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature);
-        if is_other || !is_for_signatures {
-            return None;
-        }
-        let mut validation = Validation::new(algorithm);
+        let algorithms = self.profile.algorithms(jwk);
+        let first = algorithms.first().copied().filter(|_| is_for_signatures)?;
+        let mut validation = Validation::new(first);
+        validation.algorithms = algorithms;
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
-        validation.set_required_spec_claims(&REQUIRED_CLAIMS);
+        validation.set_required_spec_claims(self.profile.required_claims());
         validation.set_issuer(&[&self.settings.issuer]);
         validation.set_audience(&[&self.settings.audience]);
-        let key = Key { key: DecodingKey::from_jwk(jwk).ok()?, validation };
-        Some((jwk.common.key_id.clone()?, Arc::new(key)))
+        let key = DecodingKey::from_jwk(jwk).ok()?;
+        let key_id = self.profile.key_id(jwk.common.key_id.as_deref())?;
+        Some((key_id.to_owned(), Arc::new(Key { profile: self.profile, key, validation })))
     }
 }

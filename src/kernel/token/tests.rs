@@ -310,3 +310,72 @@ async fn eventually(mut probe: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Valid until the year 2100, for the audiences `other` and `mainstay`.
+const RS256_TOKEN: &str = "eyJhbGciOiAiUlMyNTYiLCAidHlwIjogIkpXVCIsICJraWQiOiAiciJ9.eyJpc3MiOiAiaHR0cHM6Ly9pc3N1Z\
+     XIiLCAiYXVkIjogWyJvdGhlciIsICJtYWluc3RheSJdLCAic3ViIjogInVzZXIiLCAiZXhwIjogNDEwMjQ0NDg\
+     wMH0.Sn3fiaARA7XaxKwzblXoI0smq_01hRwpegeiVaRUnDjZrrnrPs-vH_l3E3yCKCGYrC9zvE7v-nfDtCiV9\
+     -qnlYhJX74qmEp6R3qd2zdQKR8gMcOOdcLw0cL8ncIW64_bIhWq9qDRGg8OiGO1_MHiDq2jnXxPS7zwdMlQfO0\
+     j9hD5i5AHi9KkiRODiJU111RKxif9k0b48DLOaYP7x077-hgry-o2gRrlvsOYJUBt4xg5WTNXkdJf2PshCB-8h\
+     IBa-JXeqSgoNANOUlvqWphOWPdBhbCqSxkFy6OKfBsU_FvBCC4gqFl7p12F5djd3gY6i26whzTckqVB7mp-cqi\
+     eIw";
+
+/// The modulus of the key that signed it.
+const RS256_MODULUS: &str = "xI_zdUbxAIcVD9PkvhTdzxuPYR8V8YFR32eErQnz3FFHwprfloDfbvKGeQveSlJ_3-uh5ySgwGf1arL_DRpq_g\
+     YkSbnjZ6Yq8-OGlMENi685P-0OfDnFVFnQzjs8JqIAI2mW9ZL7yWlwOUXhbSjfvdTLU6bMG6BX9_AbY5jUu2iq\
+     GYNV0GHhmWWjPFpt9K2aq5FCggKRoaBi2UnM6Vhk5-WnY39k-YlWAoKP13ajD9lDhwkeNkZWm4Qa80HgQ-YciA\
+     a4H9xCeGMH-rc7qNagPxukug7RhdEefa5zeo5o17VADU3cfYr_Kq6fxGJR2w0oFJKZeEiZT9OzPQxkvJAk8w";
+
+fn rsa_key() -> Value {
+    json!({ "kty": "RSA", "kid": "r", "n": RS256_MODULUS, "e": "AQAB" })
+}
+
+fn of_any_issuer(keys: Vec<Value>) -> Arc<Verifier> {
+    let source = Arc::new(Source::default());
+    *source.keys.lock().unwrap() = keys;
+    let settings = TokenSettings { issuer: "https://issuer".into(), audience: "mainstay".into() };
+    Verifier::of_any_issuer(settings, source)
+}
+
+#[tokio::test]
+async fn tokens_of_any_issuer_need_only_what_the_standard_asks_for() {
+    let signer = Signer::p256("b");
+    let verifier = of_any_issuer(vec![rsa_key(), signer.jwk()]);
+    assert_eq!(verifier.verify(RS256_TOKEN).await.unwrap().sub, "user");
+    let next_year = get_current_timestamp() + 365 * 24 * 60 * 60;
+    let bare = json!({ "iss": "https://issuer", "aud": "mainstay", "sub": "u", "exp": next_year });
+    for typ in [None, Some("JWT"), Some("application/at+jwt")] {
+        let token = signer.sign(|header| header.typ = typ.map(str::to_owned), &bare);
+        assert_eq!(verifier.verify(&token).await.unwrap().sub, "u", "{typ:?}");
+    }
+    for (change, what) in [
+        (json!({ "iss": "https://other" }), "issuer"),
+        (json!({ "aud": "other" }), "audience"),
+        (json!({ "exp": 1 }), "expiry"),
+        (json!({ "nbf": next_year }), "start"),
+        (json!({ "sub": null }), "subject"),
+    ] {
+        let mut claims = bare.clone();
+        for (name, value) in change.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let error = verifier.verify(&signer.token(&claims)).await.unwrap_err();
+        assert!(error.is(&UNAUTHENTICATED), "{what}: {error}");
+    }
+    let logout = signer.sign(|header| header.typ = Some("logout+jwt".into()), &bare);
+    assert!(verifier.verify(&logout).await.is_err());
+    // The key that a token does not name is the one that has no name.
+    let nameless = signer.sign(|header| header.kid = None, &bare);
+    assert!(verifier.verify(&nameless).await.is_err());
+    let mut key = signer.jwk();
+    key.as_object_mut().unwrap().remove("kid");
+    assert_eq!(of_any_issuer(vec![key]).verify(&nameless).await.unwrap().sub, "u");
+}
+
+#[tokio::test]
+async fn the_platforms_own_tokens_are_signed_by_its_two_algorithms_alone() {
+    let (verifier, source) = verifier(&[&Signer::ed25519("a")]);
+    source.keys.lock().unwrap().push(rsa_key());
+    let error = verifier.verify(RS256_TOKEN).await.unwrap_err();
+    assert!(error.is(&UNAUTHENTICATED), "{error}");
+}

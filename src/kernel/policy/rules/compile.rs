@@ -16,7 +16,17 @@ use crate::kernel::proto::validate::{self, FieldRules, field_rules::Type};
 impl MessageRules {
     /// Compiles the rules of a type and of every type that it contains.
     pub(crate) fn compile(message: &MessageDescriptor) -> anyhow::Result<Self> {
-        let mut tree = Tree::default();
+        Self::compile_with(message, false)
+    }
+
+    /// As [`compile`](Self::compile), for contracts made elsewhere: a field whose rules are not
+    /// understood, such as expressions in CEL, has none here. Its own server knows them.
+    pub(crate) fn compile_leniently(message: &MessageDescriptor) -> anyhow::Result<Self> {
+        Self::compile_with(message, true)
+    }
+
+    fn compile_with(message: &MessageDescriptor, lenient: bool) -> anyhow::Result<Self> {
+        let mut tree = Tree { lenient, ..Tree::default() };
         tree.message(message)?;
         Ok(Self { messages: tree.messages })
     }
@@ -24,6 +34,7 @@ impl MessageRules {
 
 #[derive(Default)]
 struct Tree {
+    lenient: bool,
     messages: Vec<Message>,
     positions: HashMap<String, usize>,
 }
@@ -54,18 +65,26 @@ impl Tree {
                 None => bail!("the type of the field is not known"),
             },
         };
-        let pool = field.parent_message().parent_pool();
-        let rules: FieldRules =
-            options::read(pool, &field.options(), options::RULES)?.unwrap_or_default();
+        let constraint = match stated(field) {
+            Err(_) if self.lenient => Constraint::default(),
+            stated => stated?,
+        };
         Ok(Field {
             number: field.number(),
             name: field.name().to_owned(),
             kind,
             shape: shape(field),
             oneof: oneof(field),
-            constraint: constraint(rules, &field.kind())?,
+            constraint,
         })
     }
+}
+
+/// What the contract states of a field.
+fn stated(field: &FieldDescriptor) -> anyhow::Result<Constraint> {
+    let pool = field.parent_message().parent_pool();
+    let rules: Option<FieldRules> = options::read(pool, &field.options(), options::RULES)?;
+    constraint(rules.unwrap_or_default(), &field.kind())
 }
 
 fn shape(field: &FieldDescriptor) -> Shape {

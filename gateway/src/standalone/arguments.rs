@@ -1,0 +1,165 @@
+//! The command line of a gateway that stands alone.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use http::HeaderName;
+use http::uri::Authority;
+use mainstay::kernel::settings::{KernelSettings, RegistryKind, Settings, TlsMode};
+
+use super::UPSTREAM;
+use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, Rate};
+
+/// Addresses may send more at once than users, of whom several can be behind one.
+const ADDRESS_BURST: u32 = 2;
+
+/// The gateway before one gRPC server.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "standalone")]
+pub struct Standalone {
+    /// Stand alone before this gRPC server, without the platform: plaintext HTTP/2. Several of the
+    /// same server share its load.
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    upstream: Vec<Authority>,
+    /// Read its contract from this FileDescriptorSet, made with --include_imports; else by gRPC
+    /// server reflection.
+    #[arg(long, value_name = "FILE")]
+    descriptors: Option<PathBuf>,
+    /// Listen here.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Answer for health, readiness, metrics and the table of routes here.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    admin_listen: SocketAddr,
+    /// Ask for an access token that a key of this JSON Web Key Set signed: http, https or file.
+    #[arg(long, value_name = "URL", requires = "issuer", requires = "audience")]
+    jwks: Option<String>,
+    /// The `iss` of these tokens.
+    #[arg(long, value_name = "ISS", requires = "jwks")]
+    issuer: Option<String>,
+    /// The `aud` of these tokens.
+    #[arg(long, value_name = "AUD", requires = "jwks")]
+    audience: Option<String>,
+    /// Let so many calls through from each subject and from each address: 100/s, 6000/1m.
+    #[arg(long, value_name = "N/s")]
+    rate_limit: Option<Rate>,
+    /// How many proxies in front add to X-Forwarded-For.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trusted_hops: usize,
+    /// Origins whose pages may call from a browser; `*` is every origin.
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+    /// Hand this request header to the server; Authorization is, where no --jwks is given.
+    #[arg(long, value_name = "NAME")]
+    forward_header: Vec<HeaderName>,
+    /// How long a call may take where the contract does not say.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    timeout: Duration,
+    /// How large a request may be where the contract does not say.
+    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
+    max_body_bytes: usize,
+}
+
+/// The server, and what is asked of those who call it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub(super) descriptors: Option<PathBuf>,
+    pub(super) issuer: Option<Issuer>,
+    pub(super) limited: bool,
+    pub(super) forwarded: Vec<HeaderName>,
+    pub(super) timeout: Duration,
+    pub(super) max_body_bytes: usize,
+}
+
+/// Whose tokens are taken.
+#[derive(Clone, Debug)]
+pub(super) struct Issuer {
+    pub(super) jwks: String,
+    pub(super) name: String,
+    pub(super) audience: String,
+}
+
+impl Standalone {
+    /// The settings of the process, and what it stands before.
+    ///
+    /// # Errors
+    ///
+    /// When an option says something that cannot be.
+    pub fn read(self) -> anyhow::Result<(Settings<GatewaySettings>, Upstream)> {
+        for address in &self.upstream {
+            ensure!(address.port().is_some(), "--upstream {address} names no port: HOST:PORT");
+        }
+        ensure!(!self.timeout.is_zero(), "--timeout must be longer than 0 s");
+        ensure!(self.max_body_bytes > 0, "--max-body-bytes must be 1 or more");
+        let settings = Settings { kernel: self.kernel()?, own: self.own() };
+        let issuer = match (self.jwks, self.issuer, self.audience) {
+            (Some(jwks), Some(name), Some(audience)) => Some(Issuer { jwks, name, audience }),
+            _ => None,
+        };
+        let upstream = Upstream {
+            descriptors: self.descriptors,
+            issuer,
+            limited: self.rate_limit.is_some(),
+            forwarded: self.forward_header,
+            timeout: self.timeout,
+            max_body_bytes: self.max_body_bytes,
+        };
+        Ok((settings, upstream))
+    }
+
+    fn kernel(&self) -> anyhow::Result<KernelSettings> {
+        let mut kernel = KernelSettings {
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            // Neither the database nor the broker of the platform is used, nor is anything kept; a
+            // folder that is there is not made.
+            data_dir: std::env::temp_dir(),
+            ..KernelSettings::default()
+        };
+        let unused = |name: &str| kernel.data_dir.join(name);
+        kernel.database.url = format!("sqlite://{}", unused("unused.db").display()).into();
+        kernel.events.path = unused("unused.db");
+        // There is no mesh: its server has no certificate, and the gateway needs none.
+        kernel.tls.mode = TlsMode::Plaintext;
+        kernel.registry.kind = RegistryKind::Static;
+        let addresses = self.upstream.iter().map(ToString::to_string).collect();
+        kernel.registry.addresses = [(UPSTREAM.to_owned(), addresses)].into();
+        if self.listen.ip().is_unspecified() {
+            let loopback = SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), self.listen.port()));
+            kernel.advertise = Some(loopback.to_string());
+        }
+        kernel.channel.default_deadline = self.timeout;
+        ensure!(
+            self.listen != self.admin_listen || self.listen.port() == 0,
+            "--listen and --admin-listen are both {}: give one another port",
+            self.listen
+        );
+        Ok(kernel)
+    }
+
+    fn own(&self) -> GatewaySettings {
+        let mut own = GatewaySettings {
+            trusted_hops: self.trusted_hops,
+            cors_origins: self.cors_origin.clone(),
+            ..GatewaySettings::default()
+        };
+        if let Some(rate) = self.rate_limit {
+            own.rates =
+                [(DEFAULT_CLASS.to_owned(), [(DEFAULT_PLAN.to_owned(), rate)].into())].into();
+            own.ip_rate = rate;
+            own.ip_burst = rate.count.saturating_mul(ADDRESS_BURST);
+        }
+        own
+    }
+}
+
+impl Upstream {
+    /// Reads the command line; see [`Standalone::read`].
+    pub fn from_arguments(
+        arguments: Standalone,
+    ) -> anyhow::Result<(Settings<GatewaySettings>, Self)> {
+        arguments.read().context("the command line")
+    }
+}

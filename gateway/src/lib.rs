@@ -36,7 +36,10 @@ pub mod standalone;
 mod transcode;
 
 pub use config::GatewaySettings;
-pub use transcode::render::{JsonPlan, Malformed, Spelling};
+pub use transcode::plan::{JsonPlan, Spelling};
+pub use transcode::read::Unknown;
+pub use transcode::request::RequestPlan;
+pub use transcode::wire::Malformed;
 
 use cursor::CursorSigner;
 use discovery::Discovery;

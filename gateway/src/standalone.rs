@@ -24,6 +24,7 @@ use crate::edge::rate::RateLimits;
 use crate::edge::{Edge, ip_limit};
 use crate::route::LiveTable;
 use crate::route::compile::Reading;
+use crate::transcode::read::Unknown;
 use crate::{admin, edge};
 use contract::{Source, Upkeep};
 
@@ -96,11 +97,13 @@ fn reading(upstream: &Upstream) -> Reading {
             Access::Public
         }
     };
-    Reading::Foreign(Unstated {
+    let unstated = Unstated {
         access,
         style: EdgeStyle::Plain,
         deadline: upstream.timeout,
         max_body_bytes: upstream.max_body_bytes,
         request_headers,
-    })
+    };
+    let unknown = if upstream.refuses_unknown { Unknown::Refuse } else { Unknown::Ignore };
+    Reading::Foreign(unstated, unknown)
 }

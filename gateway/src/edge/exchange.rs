@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
 use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNAUTHENTICATED};
 use mainstay::kernel::policy::{Access, Entitlements as _};
-use prost::Message as _;
 
 use super::client_ip::ClientIp;
 use super::observe::Answered;
@@ -122,17 +121,17 @@ impl Exchange {
         let limit = route.policy.max_body_bytes;
         let body = body::read(&self.head.headers, body, limit, self.edge.settings.body_timeout);
         let body = body.await?;
-        let mut message = route.binding.request(Parts {
+        let page_token = match cursor {
+            Some(cursor) => Some(self.edge.cursors.verify(&self.listing(), &cursor)?),
+            None => None,
+        };
+        self.message = route.binding.request(Parts {
             captures: &self.target.captures,
             parameters: &self.parameters,
             content_type: content_type(&self.head.headers),
+            page_token: page_token.as_deref(),
             body,
         })?;
-        if let (Some(cursor), Some(list)) = (cursor, &route.binding.list) {
-            let token = self.edge.cursors.verify(&self.listing(), &cursor)?;
-            message.set_field(&list.page_token, prost_reflect::Value::String(token));
-        }
-        self.message = message.encode_to_vec().into();
         self.change_call(|call| call.deadline = Some(Instant::now() + route.policy.deadline));
         route
             .policy

@@ -9,8 +9,8 @@ use super::rules;
 use super::schema::Schemas;
 use crate::route::Route;
 use crate::transcode::binding::Body;
+use crate::transcode::plan::Spelling;
 use crate::transcode::query::{self, CURSOR};
-use crate::transcode::render::Spelling;
 
 /// The operation of a route.
 pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {

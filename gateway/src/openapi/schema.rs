@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::comment::Comments;
 use super::rules;
-use crate::transcode::render::Spelling;
+use crate::transcode::plan::Spelling;
 
 /// The schemas that operations refer to.
 #[derive(Default)]

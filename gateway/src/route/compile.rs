@@ -10,7 +10,9 @@ use super::rule::{self, HttpRule};
 use super::template::Template;
 use super::{Refusal, Route};
 use crate::transcode::binding::Binding;
-use crate::transcode::render::{JsonPlan, ReplyPlan, Spelling};
+use crate::transcode::plan::{JsonPlan, Spelling};
+use crate::transcode::read::Unknown;
+use crate::transcode::render::ReplyPlan;
 
 /// How a contract is read.
 #[derive(Clone, Debug)]
@@ -18,14 +20,22 @@ pub(crate) enum Reading {
     /// By the rules of the house: every method states its policy.
     House,
     /// As one made elsewhere.
-    Foreign(Unstated),
+    Foreign(Unstated, Unknown),
 }
 
 impl Reading {
     fn policies(&self, pool: &DescriptorPool) -> anyhow::Result<PolicyTable> {
         match self {
             Self::House => PolicyTable::compile(pool),
-            Self::Foreign(unstated) => PolicyTable::compile_foreign(pool, unstated),
+            Self::Foreign(unstated, _) => PolicyTable::compile_foreign(pool, unstated),
+        }
+    }
+
+    /// What becomes of fields and parameters that a request message does not have.
+    fn unknown(&self) -> Unknown {
+        match self {
+            Self::House => Unknown::Refuse,
+            Self::Foreign(_, unknown) => *unknown,
         }
     }
 
@@ -34,7 +44,7 @@ impl Reading {
         if policy.access == Access::Internal {
             return Some("it is internal and must have no route");
         }
-        let Self::Foreign(unstated) = self else { return None };
+        let Self::Foreign(unstated, _) = self else { return None };
         match (&policy.access, &unstated.access) {
             (Access::Permission(_), _) => Some("it needs a permission, on which nobody decides"),
             (Access::Authenticated, Access::Public) => {
@@ -78,25 +88,25 @@ pub(crate) fn compile(
             None => compiled.refuse(service, name, "it is advertised and not described".into()),
         }
     }
-    let replies = Replies::compile(&methods);
+    let messages = Messages::compile(&methods);
     for method in &methods {
-        compiled.add_method(service, method, reading, &policies, &replies);
+        compiled.add_method(service, method, reading, &policies, &messages);
     }
     compiled
 }
 
-/// How the replies of a service's methods are written, in either spelling.
-struct Replies {
+/// The messages of a service's methods, both ways, in either spelling.
+struct Messages {
     contract: Arc<JsonPlan>,
     canonical: Arc<JsonPlan>,
 }
 
-impl Replies {
+impl Messages {
     fn compile(methods: &[MethodDescriptor]) -> Self {
-        let outputs = || methods.iter().map(MethodDescriptor::output);
+        let all = || methods.iter().flat_map(|method| [method.input(), method.output()]);
         Self {
-            contract: Arc::new(JsonPlan::compile(outputs(), Spelling::Contract)),
-            canonical: Arc::new(JsonPlan::compile(outputs(), Spelling::Canonical)),
+            contract: Arc::new(JsonPlan::compile(all(), Spelling::Contract)),
+            canonical: Arc::new(JsonPlan::compile(all(), Spelling::Canonical)),
         }
     }
 
@@ -120,14 +130,14 @@ impl Compiled {
         method: &MethodDescriptor,
         reading: &Reading,
         policies: &PolicyTable,
-        replies: &Replies,
+        messages: &Messages,
     ) {
         let rules = match rule::rules(method) {
             Ok(rules) => rules,
             Err(reason) => return self.refuse(service, method.full_name(), reason),
         };
         for rule in rules {
-            match route(service, method, &rule, reading, policies, replies) {
+            match route(service, method, &rule, reading, policies, messages) {
                 Ok(route) => self.routes.push(Arc::new(route)),
                 Err(reason) => self.refuse(service, method.full_name(), reason),
             }
@@ -141,7 +151,7 @@ fn route(
     rule: &HttpRule,
     reading: &Reading,
     policies: &PolicyTable,
-    replies: &Replies,
+    messages: &Messages,
 ) -> Result<Route, String> {
     if method.is_client_streaming() || method.is_server_streaming() {
         return Err("streams have no REST form".into());
@@ -152,19 +162,10 @@ fn route(
         return Err(reason.into());
     }
     let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
-    let mut binding = Binding::compile(
-        method.input(),
-        method.output(),
-        &template,
-        &rule.method,
-        &rule.body,
-        &rule.response_body,
-    )?;
-    if policy.style == EdgeStyle::Plain {
-        // A plain list is a message like others, with the page tokens of its contract.
-        binding.list = None;
-    }
-    let reply = ReplyPlan::new(replies.of(policy.style), &binding)?;
+    let table = messages.of(policy.style);
+    let unknown = reading.unknown();
+    let binding = Binding::compile(method, rule, &template, Arc::clone(&table), unknown)?;
+    let reply = ReplyPlan::new(table, &binding)?;
     let grpc_path = PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?;
     Ok(Route {
         service: service.to_owned(),

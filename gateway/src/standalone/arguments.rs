@@ -54,6 +54,9 @@ pub struct Standalone {
     /// Hand this request header to the server; Authorization is, where no --jwks is given.
     #[arg(long, value_name = "NAME")]
     forward_header: Vec<HeaderName>,
+    /// Refuse fields and query parameters that a request does not have, which are passed over else.
+    #[arg(long)]
+    refuse_unknown: bool,
     /// How long a call may take where the contract does not say.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
     timeout: Duration,
@@ -69,6 +72,7 @@ pub struct Upstream {
     pub(super) issuer: Option<Issuer>,
     pub(super) limited: bool,
     pub(super) forwarded: Vec<HeaderName>,
+    pub(super) refuses_unknown: bool,
     pub(super) timeout: Duration,
     pub(super) max_body_bytes: usize,
 }
@@ -103,6 +107,7 @@ impl Standalone {
             issuer,
             limited: self.rate_limit.is_some(),
             forwarded: self.forward_header,
+            refuses_unknown: self.refuse_unknown,
             timeout: self.timeout,
             max_body_bytes: self.max_body_bytes,
         };

@@ -1,7 +1,14 @@
 //! How the parts of an HTTP request fill a request message, compiled from one `HttpRule`.
 
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use std::sync::Arc;
 
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+
+use super::plan::{JsonPlan, Spelling};
+use super::query::Given;
+use super::read::{Taken, Unknown};
+use super::request::{Places, RequestPlan};
+use crate::route::rule::HttpRule;
 use crate::route::template::Template;
 
 /// Full name of the message whose bytes travel as they are.
@@ -24,6 +31,10 @@ pub(crate) struct Binding {
     pub(crate) update_mask: Option<FieldDescriptor>,
     /// Dotted paths of the fields that the path fills.
     pub(crate) path_fields: Vec<String>,
+    /// How JSON becomes the request message.
+    pub(crate) plan: RequestPlan,
+    /// Which of its fields the parts of a request fill.
+    pub(crate) places: Places,
 }
 
 /// What the HTTP body fills.
@@ -53,24 +64,82 @@ pub(crate) struct ListShape {
 }
 
 impl Binding {
-    /// Compiles the binding. The message of an error says what does not fit.
+    /// Compiles the binding over a table in which the request message is. The message of an error
+    /// says what does not fit.
     pub(crate) fn compile(
-        input: MessageDescriptor,
-        output: MessageDescriptor,
+        method: &MethodDescriptor,
+        rule: &HttpRule,
         template: &Template,
-        method: &http::Method,
-        body: &str,
-        response_body: &str,
+        table: Arc<JsonPlan>,
+        unknown: Unknown,
     ) -> Result<Self, String> {
+        let (input, output) = (method.input(), method.output());
         let path_fields = path_fields(&input, template)?;
-        let body = compile_body(&input, body)?;
-        let response_field = match response_body {
+        let body = compile_body(&input, &rule.body)?;
+        let response_field = match rule.response_body.as_str() {
             "" => None,
             name => Some(field_of(&output, name)?),
         };
-        let list = list_shape(&input, &output);
-        let update_mask = update_mask(&input, &body, method);
-        Ok(Self { input, output, body, response_field, list, update_mask, path_fields })
+        let list = match table.spelling {
+            Spelling::Contract => list_shape(&input, &output),
+            // A plain list is a message like others, with the page tokens of its contract.
+            Spelling::Canonical => None,
+        };
+        let update_mask = update_mask(&input, &body, &rule.method);
+        let plan = RequestPlan::new(table, input.full_name(), unknown)?;
+        let mut binding = Self {
+            input,
+            output,
+            body,
+            response_field,
+            list,
+            update_mask,
+            path_fields,
+            plan,
+            places: Places::default(),
+        };
+        binding.places = binding.places()?;
+        Ok(binding)
+    }
+
+    fn places(&self) -> Result<Places, String> {
+        let place = |field: &FieldDescriptor| self.place(&[field.name()])?.first().copied();
+        let mut places = Places {
+            body: match &self.body {
+                Body::Field(field) | Body::RawField(field) => place(field),
+                _ => None,
+            },
+            update_mask: self.update_mask.as_ref().and_then(place),
+            page_token: self.list.as_ref().and_then(|list| place(&list.page_token)),
+            captured: Vec::new(),
+            taken: Taken::default(),
+        };
+        for field in &self.path_fields {
+            let names: Vec<&str> = field.split('.').collect();
+            let path = self.place(&names).ok_or_else(|| format!("`{field}` was not compiled"))?;
+            if path.len() == 1 && path.first().copied() == places.body {
+                return Err(format!("`{field}` is given by path and body"));
+            }
+            if let Some(rival) = Given::by(&places, places.body.is_some()).rival(&self.plan, &path)
+            {
+                return Err(format!("`{field}` and `{rival}` are of one oneof"));
+            }
+            places.taken.add(&path);
+            places.captured.push(path);
+        }
+        Ok(places)
+    }
+
+    /// The places of a field and of the messages it is in, by the contract's names.
+    fn place(&self, names: &[&str]) -> Option<Vec<u16>> {
+        let (mut message, mut path) = (self.plan.message_type(), Vec::new());
+        for name in names {
+            let known = message?;
+            let place = known.named(name)?;
+            message = known.fields.get(place)?.message(&self.plan.table);
+            path.push(u16::try_from(place).ok()?);
+        }
+        Some(path)
     }
 
     /// Whether the reply is bytes that travel as they are.

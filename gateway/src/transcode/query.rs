@@ -1,15 +1,17 @@
 //! Query parameters: `?page_size=20&user.name=x&state=ACTIVE&state=PENDING`.
 
+use std::collections::HashSet;
+
 use mainstay::kernel::error::Result;
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
-};
+use prost_reflect::{FieldDescriptor, Kind as Described, MessageDescriptor};
 
 use super::binding::{Binding, Body};
-use super::fill::find;
-use super::scalar;
+use super::plan::{Field, Form, Kind, Shape};
+use super::read::out::Wire;
+use super::read::scalar::Wrong;
+use super::read::{Unknown, write_text};
+use super::request::{Places, RequestPlan};
 use super::violations::Violations;
-use super::well_known;
 use crate::route::percent;
 
 /// The most parameters that one request may have.
@@ -59,51 +61,144 @@ pub(crate) fn take_cursor(parameters: &mut Parameters) -> Result<Option<String>>
     Ok(cursors.pop().filter(|cursor| !cursor.is_empty()))
 }
 
-/// Sets the fields that the parameters name.
+/// The fields of a request that have been given already, as paths of places.
+pub(crate) struct Given {
+    paths: HashSet<Vec<u16>>,
+}
+
+impl Given {
+    /// Those that path and body give.
+    pub(crate) fn by(places: &Places, has_body: bool) -> Self {
+        let mut paths: HashSet<Vec<u16>> = places.captured.iter().cloned().collect();
+        paths.extend(places.body.filter(|_| has_body).map(|place| vec![place]));
+        Self { paths }
+    }
+
+    /// The name of a field that is given and of the same oneof as one on this path.
+    pub(crate) fn rival<'p>(&self, plan: &'p RequestPlan, path: &[u16]) -> Option<&'p str> {
+        self.paths
+            .iter()
+            .find_map(|given| {
+                let same = path.iter().zip(given).take_while(|(one, other)| one == other).count();
+                let (one, other) = (path.get(same)?, given.get(same)?);
+                let mut message = plan.message_type()?;
+                for place in path.get(..same)? {
+                    message = message.fields.get(usize::from(*place))?.message(&plan.table)?;
+                }
+                let is_rival = message.fields.get(usize::from(*one))?.rivals.contains(other);
+                is_rival.then(|| message.fields.get(usize::from(*other))).flatten()
+            })
+            .map(|rival| rival.name.as_str())
+    }
+}
+
+/// Writes the fields that the parameters name.
 pub(crate) fn apply(
     binding: &Binding,
     parameters: &Parameters,
-    message: &mut DynamicMessage,
+    mut given: Given,
+    wire: &mut Wire,
     violations: &mut Violations,
 ) {
-    let mut given = std::collections::HashSet::new();
     for (name, text) in parameters {
-        let Some(path) = resolve(binding, name) else {
-            violations.add(name, "is no query parameter of this call");
+        let Some((path, field)) = resolve(binding, name) else {
+            if binding.plan.unknown == Unknown::Refuse {
+                violations.add(name, "is no query parameter of this call");
+            }
             continue;
         };
-        let canonical = dotted(&path);
-        if binding.path_fields.contains(&canonical) {
+        if binding.places.captured.contains(&path) {
             violations.add(name, "is given by the path and cannot be given again");
-            continue;
-        }
-        let repeated = path.last().is_some_and(FieldDescriptor::is_list);
-        if !given.insert(canonical) && !repeated {
+        } else if let Some(rival) = given.rival(&binding.plan, &path) {
+            violations.add(name, format!("cannot be given beside `{rival}`"));
+        } else if given.paths.contains(&path) && field.shape != Shape::List {
             violations.add(name, "is given twice");
-        } else if let Err(reason) = set(message, &path, text) {
-            violations.add(name, reason);
+        } else {
+            match write(wire, &binding.plan, &path, text) {
+                Err(Wrong::NoSuchName(_)) if binding.plan.unknown == Unknown::Ignore => {}
+                Err(wrong) => violations.add(name, wrong.into_text()),
+                Ok(()) => {}
+            }
+            given.paths.insert(path);
         }
     }
 }
 
-/// Sets the field at a path within a message, through the messages on the way.
-pub(crate) fn set(
-    message: &mut DynamicMessage,
-    path: &[FieldDescriptor],
+/// Writes the field at a path, within the messages on the way. Of a list it is one more item.
+pub(crate) fn write(
+    wire: &mut Wire,
+    plan: &RequestPlan,
+    path: &[u16],
     text: &str,
-) -> std::result::Result<(), String> {
-    let Some((first, rest)) = path.split_first() else { return Ok(()) };
-    if rest.is_empty() {
-        let value = value(first, text)?;
-        match (first.is_list(), message.get_field_mut(first)) {
-            (true, Value::List(values)) => values.push(value),
-            (_, place) => *place = value,
-        }
-        return Ok(());
+) -> std::result::Result<(), Wrong> {
+    let mark = wire.mark();
+    let written = write_within(wire, plan, plan.root, path, text);
+    let written = written.unwrap_or(Err(Wrong::Said("cannot be given as a text".into())));
+    if written.is_err() {
+        wire.back_to(mark);
     }
-    match message.get_field_mut(first) {
-        Value::Message(inner) => set(inner, rest, text),
-        _ => Err("is no message".into()),
+    written
+}
+
+fn write_within(
+    wire: &mut Wire,
+    plan: &RequestPlan,
+    message: usize,
+    path: &[u16],
+    text: &str,
+) -> Option<std::result::Result<(), Wrong>> {
+    let (first, rest) = path.split_first()?;
+    let field = plan.table.message(message)?.fields.get(usize::from(*first))?;
+    if !rest.is_empty() {
+        let Kind::Message(inner) = field.kind else { return None };
+        wire.tag(field.tag);
+        let begin = wire.begin();
+        let written = write_within(wire, plan, inner, rest, text);
+        wire.end(begin);
+        return written;
+    }
+    let mark = wire.mark();
+    wire.tag(field.kind.wire_type().tag(field.number));
+    let value = wire.mark();
+    let written = write_text(wire, &plan.table, field.kind, text)?;
+    if field.shape == Shape::Single && !field.presence && wire.is_default(value) {
+        wire.back_to(mark);
+    }
+    Some(written)
+}
+
+/// The field that a parameter names and may set, with its path.
+fn resolve<'b>(binding: &'b Binding, name: &str) -> Option<(Vec<u16>, &'b Field)> {
+    let table = &binding.plan.table;
+    let (mut message, mut path, mut last) = (binding.plan.message_type(), Vec::new(), None);
+    for part in name.split('.') {
+        let known = message?;
+        let place = known.find(part)?.place;
+        let field = known.fields.get(usize::from(place))?;
+        message = field.message(table);
+        path.push(place);
+        last = Some(field);
+    }
+    let first = path.first().copied();
+    let bound_by_body = match &binding.body {
+        Body::Nothing => false,
+        Body::Message | Body::Raw => true,
+        Body::Field(_) | Body::RawField(_) => binding.places.body == first,
+    };
+    let is_page_token = binding.places.page_token == first && first.is_some();
+    let field = last.filter(|field| settable(binding, field))?;
+    (!bound_by_body && !is_page_token).then_some((path, field))
+}
+
+/// Whether a query may set a field: every scalar, and messages that are written as one text.
+fn settable(binding: &Binding, field: &Field) -> bool {
+    match field.kind {
+        _ if field.shape == Shape::Map => false,
+        Kind::Message(place) => binding.plan.table.message(place).is_some_and(|message| {
+            let form = &message.form;
+            matches!(form, Form::Timestamp | Form::Duration | Form::FieldMask | Form::Wrapper)
+        }),
+        _ => true,
     }
 }
 
@@ -115,9 +210,9 @@ pub(crate) fn fields_at(
     let mut message = Some(message.clone());
     let mut path = Vec::new();
     for name in names {
-        let field = find(message.as_ref()?, name.as_ref())?;
+        let field = message.as_ref()?.get_field_by_name(name.as_ref())?;
         message = match field.kind() {
-            Kind::Message(inner) if !field.is_list() => Some(inner),
+            Described::Message(inner) if !field.is_list() => Some(inner),
             _ => None,
         };
         path.push(field);
@@ -125,52 +220,16 @@ pub(crate) fn fields_at(
     Some(path)
 }
 
-/// Whether a query may set a field: every scalar, and messages that are written as one text.
-pub(crate) fn settable(field: &FieldDescriptor) -> bool {
-    match field.kind() {
-        _ if field.is_map() => false,
-        Kind::Message(message) => well_known::from_text(&message, "").is_some(),
-        _ => true,
-    }
-}
-
-fn resolve(binding: &Binding, name: &str) -> Option<Vec<FieldDescriptor>> {
-    let path = fields_at(&binding.input, name.split('.'))?;
-    let first = path.first()?;
-    let bound_by_body = match &binding.body {
-        Body::Nothing => false,
-        Body::Message | Body::Raw => true,
-        Body::Field(field) | Body::RawField(field) => field.number() == first.number(),
-    };
-    let page_token = binding.list.as_ref().is_some_and(|list| list.page_token == *first);
-    let wanted = !bound_by_body && !page_token && path.last().is_some_and(settable);
-    wanted.then_some(path)
-}
-
-fn value(field: &FieldDescriptor, text: &str) -> std::result::Result<Value, String> {
-    match field.kind() {
-        Kind::Message(message) => well_known::from_text(&message, text)
-            .unwrap_or_else(|| Err("cannot be a query parameter".into()))
-            .map(Value::Message),
-        kind => scalar::from_text(&kind, text),
-    }
-}
-
-fn dotted(path: &[FieldDescriptor]) -> String {
-    path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".")
-}
-
 /// The parameters that a request message has, as OpenAPI lists them: dotted name and field.
 pub(crate) fn available(binding: &Binding) -> Vec<(String, FieldDescriptor)> {
     let mut found = Vec::new();
-    collect(&DynamicMessage::new(binding.input.clone()).descriptor(), "", 0, &mut found);
-    found.retain(|(name, _)| {
-        resolve(binding, name).is_some() && !binding.path_fields.contains(name)
-    });
+    collect(binding, &binding.input, "", 0, &mut found);
+    found.retain(|(name, _)| !binding.path_fields.contains(name));
     found
 }
 
 fn collect(
+    binding: &Binding,
     message: &MessageDescriptor,
     prefix: &str,
     depth: usize,
@@ -178,11 +237,14 @@ fn collect(
 ) {
     const DEEPEST: usize = 3;
     for field in message.fields() {
-        let name = super::fill::join(prefix, field.name());
+        let name = match prefix {
+            "" => field.name().to_owned(),
+            _ => format!("{prefix}.{}", field.name()),
+        };
         match field.kind() {
-            _ if settable(&field) => found.push((name, field)),
-            Kind::Message(inner) if !field.is_list() && !field.is_map() && depth < DEEPEST => {
-                collect(&inner, &name, depth + 1, found);
+            _ if resolve(binding, &name).is_some() => found.push((name, field)),
+            Described::Message(inner) if !field.is_list() && !field.is_map() && depth < DEEPEST => {
+                collect(binding, &inner, &name, depth + 1, found);
             }
             _ => {}
         }

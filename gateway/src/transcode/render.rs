@@ -4,8 +4,6 @@
 //! bytes, with no message between.
 
 mod forms;
-mod plan;
-mod wire;
 mod write;
 
 use std::borrow::Cow;
@@ -16,11 +14,9 @@ use mainstay::kernel::error::{Error, Result};
 use prost_reflect::FieldDescriptor;
 
 use super::binding::Binding;
-use plan::{Message, Shape};
+use super::plan::{self, JsonPlan, Message, Shape};
+use super::wire::{self, Malformed};
 use write::Writer;
-
-pub use plan::{JsonPlan, Spelling};
-pub use wire::Malformed;
 
 /// Field of a list's reply that says how many match in all, and the name by which `meta` has it.
 const TOTAL_SIZE: &str = "total_size";

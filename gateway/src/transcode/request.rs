@@ -1,17 +1,95 @@
-//! An HTTP request to the request message: body first, then query, then path.
+//! An HTTP request to the request message on the wire: body first, then query, then path. Protobuf
+//! merges what follows, so each is appended to what is there.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay::kernel::error::{Error, Result};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-use serde_json::Value as Json;
 
 use super::binding::{Binding, Body};
-use super::fill::{Fill, find};
-use super::query::{self, Parameters};
+use super::plan::{Field, JsonPlan, Message};
+use super::query::{self, Given, Parameters};
+use super::read::out::Wire;
+use super::read::{Reader, Taken, Unknown, write_mask};
 use super::violations::Violations;
-use super::{json, well_known};
 use crate::error::UNSUPPORTED_MEDIA_TYPE;
 use crate::route::template::Capture;
+
+/// Room for what path and query add to a body.
+const ROOM: usize = 64;
+/// Tags of `google.api.HttpBody`.
+const CONTENT_TYPE: u32 = 0x0a;
+const DATA: u32 = 0x12;
+
+/// How JSON becomes messages of one type.
+#[derive(Clone, Debug)]
+pub struct RequestPlan {
+    pub(crate) table: Arc<JsonPlan>,
+    pub(crate) root: usize,
+    pub(crate) unknown: Unknown,
+}
+
+impl RequestPlan {
+    /// The plan for a message that was compiled into `table`, by its full name.
+    ///
+    /// # Errors
+    ///
+    /// When it was not compiled, or has no JSON; the text says why.
+    pub fn new(
+        table: Arc<JsonPlan>,
+        message: &str,
+        unknown: Unknown,
+    ) -> std::result::Result<Self, String> {
+        let root = table.find(message).ok_or_else(|| format!("`{message}` was not compiled"))?;
+        match table.refusal(root) {
+            Some(reason) => Err(reason.to_owned()),
+            None => Ok(Self { table, root, unknown }),
+        }
+    }
+
+    /// Reads a whole message from JSON to its bytes on the wire.
+    ///
+    /// # Errors
+    ///
+    /// `MALFORMED_JSON` where it is no JSON, else `INVALID_ARGUMENT` with what is wrong with each
+    /// field: 20 at most, and never what a field holds.
+    pub fn message(&self, json: &[u8]) -> Result<Bytes> {
+        let mut violations = Violations::default();
+        let mut wire = Wire::with_capacity(json.len());
+        self.reader(json, &mut wire, &mut violations)?.whole(self.root, None)?;
+        violations.into_result()?;
+        Ok(wire.into_bytes())
+    }
+
+    /// The message that is read.
+    pub(super) fn message_type(&self) -> Option<&Message> {
+        self.table.message(self.root)
+    }
+
+    fn reader<'a>(
+        &'a self,
+        json: &'a [u8],
+        wire: &'a mut Wire,
+        violations: &'a mut Violations,
+    ) -> Result<Reader<'a, 'a>> {
+        Reader::new(&self.table, self.unknown, json, wire, violations)
+    }
+}
+
+/// The places of the fields that the parts of a request fill.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// Of each variable of the path, in its order.
+    pub(crate) captured: Vec<Vec<u16>>,
+    /// The same, for a body that may not give them again.
+    pub(crate) taken: Taken,
+    /// Of the field that the body fills.
+    pub(crate) body: Option<u16>,
+    /// Of the field mask that a PATCH fills by its body.
+    pub(crate) update_mask: Option<u16>,
+    /// Of the page token that a cursor fills.
+    pub(crate) page_token: Option<u16>,
+}
 
 /// The parts of an HTTP request that fill a message.
 pub(crate) struct Parts<'a> {
@@ -21,152 +99,154 @@ pub(crate) struct Parts<'a> {
     pub(crate) parameters: &'a Parameters,
     /// `Content-Type`.
     pub(crate) content_type: Option<&'a str>,
+    /// The page token that the cursor holds.
+    pub(crate) page_token: Option<&'a str>,
     /// The body.
     pub(crate) body: Bytes,
 }
 
 impl Binding {
-    /// Builds the request message.
-    pub(crate) fn request(&self, parts: Parts<'_>) -> Result<DynamicMessage> {
+    /// Writes the request message.
+    pub(crate) fn request(&self, parts: Parts<'_>) -> Result<Bytes> {
         let mut violations = Violations::default();
-        let mut message = self.message_from_body(&parts, &mut violations)?;
-        query::apply(self, parts.parameters, &mut message, &mut violations);
-        for capture in parts.captures {
-            if let Err(reason) = set_captured(&mut message, capture) {
+        let mut wire = Wire::with_capacity(parts.body.len() + ROOM);
+        let has_body = self.write_body(&parts, &mut wire, &mut violations)?;
+        if !parts.parameters.is_empty() {
+            let given = Given::by(&self.places, has_body);
+            query::apply(self, parts.parameters, given, &mut wire, &mut violations);
+        }
+        for (capture, place) in parts.captures.iter().zip(&self.places.captured) {
+            if let Err(reason) = self.write_captured(&mut wire, place, capture) {
                 violations.add(capture.field.join("."), reason);
             }
         }
+        if let (Some(token), Some(field)) = (parts.page_token, self.field(self.places.page_token)) {
+            wire.tag(field.tag);
+            wire.block(token.as_bytes());
+        }
         violations.into_result()?;
-        Ok(message)
+        Ok(wire.into_bytes())
     }
 
-    fn message_from_body(
+    fn write_captured(
+        &self,
+        wire: &mut Wire,
+        place: &[u16],
+        capture: &Capture,
+    ) -> std::result::Result<(), String> {
+        let text = capture.text.as_ref().map_err(ToString::to_string)?;
+        query::write(wire, &self.plan, place, text).map_err(|wrong| wrong.into_text().into_owned())
+    }
+
+    /// Writes what the body says. Whether it sets the one field that it fills.
+    fn write_body(
         &self,
         parts: &Parts<'_>,
+        wire: &mut Wire,
         violations: &mut Violations,
-    ) -> Result<DynamicMessage> {
-        let empty = DynamicMessage::new(self.input.clone());
+    ) -> Result<bool> {
         match &self.body {
-            Body::Nothing => {
-                let json = read_json(parts)?;
-                refuse_fields(&json, violations);
-                Ok(empty)
+            Body::Nothing if self.plan.unknown == Unknown::Ignore => {}
+            Body::Nothing => self.plan.reader(json(parts)?, wire, violations)?.nothing()?,
+            Body::Raw => write_raw(wire, parts),
+            Body::RawField(_) => {
+                if let Some(field) = self.field(self.places.body) {
+                    wire.tag(field.tag);
+                    wire.length(raw_length(parts));
+                    write_raw(wire, parts);
+                }
+                return Ok(true);
             }
-            Body::Raw => Ok(raw(&self.input, parts)),
-            Body::RawField(field) => Ok(with_field(empty, field, raw_value(field, parts))),
             Body::Message => {
-                let json = read_json(parts)?;
-                let mut fill = Fill { taken: &self.path_fields, violations };
-                Ok(fill.message(&self.input, &json, "").unwrap_or(empty))
+                let reader = self.plan.reader(json(parts)?, wire, violations)?;
+                reader.whole(self.plan.root, Some(&self.places.taken))?;
             }
-            Body::Field(field) => {
-                let json = read_json(parts)?;
-                let taken = self.taken_within(field);
-                let value = Fill { taken: &taken, violations }.field(field, &json, "");
-                let message = match value {
-                    Some(value) => with_field(empty, field, value),
-                    None => empty,
-                };
-                Ok(self.with_update_mask(message, field, &json, parts.parameters))
-            }
+            Body::Field(_) => return self.write_field(parts, wire, violations),
         }
+        Ok(false)
     }
 
-    /// The path-bound fields within a body field, as seen from there.
-    fn taken_within(&self, field: &FieldDescriptor) -> Vec<String> {
-        let inside =
-            |path: &String| path.strip_prefix(field.name())?.strip_prefix('.').map(str::to_owned);
-        self.path_fields.iter().filter_map(inside).collect()
+    fn write_field(
+        &self,
+        parts: &Parts<'_>,
+        wire: &mut Wire,
+        violations: &mut Violations,
+    ) -> Result<bool> {
+        let (Some(field), Some(place)) = (self.field(self.places.body), self.places.body) else {
+            return Ok(false);
+        };
+        let reader = self.plan.reader(json(parts)?, wire, violations)?;
+        let (set, keys) = reader.one_field(field, self.places.taken.within(place))?;
+        if set {
+            self.write_update_mask(parts.parameters, field, &keys, wire);
+        }
+        Ok(set)
     }
 
     /// A PATCH that names no mask changes the fields that its body has.
-    fn with_update_mask(
+    fn write_update_mask(
         &self,
-        message: DynamicMessage,
-        body: &FieldDescriptor,
-        json: &Json,
         parameters: &Parameters,
-    ) -> DynamicMessage {
-        let (Some(mask), Json::Object(fields), Kind::Message(resource)) =
-            (&self.update_mask, json, body.kind())
+        body: &Field,
+        keys: &[u16],
+        wire: &mut Wire,
+    ) {
+        let (Some(mask), Some(request)) =
+            (self.field(self.places.update_mask), self.plan.message_type())
         else {
-            return message;
+            return;
         };
-        if parameters.iter().any(|(name, _)| find(&self.input, name).as_ref() == Some(mask)) {
-            return message;
+        let is_mask = |name: &str| {
+            request.find(name).is_some_and(|found| Some(found.place) == self.places.update_mask)
+        };
+        let Some(resource) = body.message(&self.plan.table) else { return };
+        if parameters.iter().any(|(name, _)| is_mask(name)) {
+            return;
         }
-        let paths = fields.keys().filter_map(|key| find(&resource, key));
-        let paths = paths.map(|field| field.name().to_owned()).collect();
-        match mask.kind() {
-            Kind::Message(descriptor) => match well_known::mask_of(&descriptor, paths) {
-                Ok(value) => with_field(message, mask, Value::Message(value)),
-                Err(_) => message,
-            },
-            _ => message,
-        }
+        let fields = keys.iter().filter_map(|place| resource.fields.get(usize::from(*place)));
+        wire.tag(mask.tag);
+        write_mask(wire, fields.map(|field| field.name.as_str()));
     }
-}
 
-fn with_field(
-    mut message: DynamicMessage,
-    field: &FieldDescriptor,
-    value: Value,
-) -> DynamicMessage {
-    message.set_field(field, value);
-    message
-}
-
-fn set_captured(
-    message: &mut DynamicMessage,
-    capture: &Capture,
-) -> std::result::Result<(), String> {
-    let text = capture.text.as_ref().map_err(ToString::to_string)?;
-    let path =
-        query::fields_at(&prost_reflect::ReflectMessage::descriptor(message), &capture.field)
-            .ok_or("is no field of this request")?;
-    query::set(message, &path, text)
+    fn field(&self, place: Option<u16>) -> Option<&Field> {
+        self.plan.message_type()?.fields.get(usize::from(place?))
+    }
 }
 
 /// The body as JSON. No body at all is an empty object.
-fn read_json(parts: &Parts<'_>) -> Result<Json> {
+fn json<'a>(parts: &'a Parts<'_>) -> Result<&'a [u8]> {
     if parts.body.is_empty() {
-        return Ok(Json::Object(serde_json::Map::new()));
+        return Ok(b"{}");
     }
     let stated = parts.content_type.unwrap_or_default();
-    let essence = stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence != "application/json" {
+    let essence = stated.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
         let shown = if stated.is_empty() { "no content type" } else { stated };
         return Err(Error::new(
             UNSUPPORTED_MEDIA_TYPE,
             format!("the body must be application/json, not {shown}"),
         ));
     }
-    json::parse(&parts.body)
+    Ok(&parts.body)
 }
 
-/// A call without a body takes none of its fields.
-fn refuse_fields(json: &Json, violations: &mut Violations) {
-    match json {
-        Json::Object(fields) => {
-            for key in fields.keys() {
-                violations.add(key, "is no field: this call takes no body");
-            }
+/// The body as it is, in a `google.api.HttpBody`.
+fn write_raw(wire: &mut Wire, parts: &Parts<'_>) {
+    let content_type = parts.content_type.unwrap_or_default();
+    for (tag, bytes) in [(CONTENT_TYPE, content_type.as_bytes()), (DATA, &*parts.body)] {
+        if !bytes.is_empty() {
+            wire.tag(tag);
+            wire.block(bytes);
         }
-        _ => violations.add("body", "this call takes no body"),
     }
 }
 
-fn raw_value(field: &FieldDescriptor, parts: &Parts<'_>) -> Value {
-    match field.kind() {
-        Kind::Message(descriptor) => Value::Message(raw(&descriptor, parts)),
-        kind => kind.default_value(),
-    }
-}
-
-fn raw(descriptor: &MessageDescriptor, parts: &Parts<'_>) -> DynamicMessage {
-    let mut body = DynamicMessage::new(descriptor.clone());
-    let content_type = parts.content_type.unwrap_or_default().to_owned();
-    body.set_field_by_name("content_type", Value::String(content_type));
-    body.set_field_by_name("data", Value::Bytes(parts.body.clone()));
-    body
+/// How long that is.
+fn raw_length(parts: &Parts<'_>) -> usize {
+    let content_type = parts.content_type.unwrap_or_default();
+    let block = |bytes: &[u8]| match bytes.len() {
+        0 => 0,
+        length => 1 + prost::length_delimiter_len(length) + length,
+    };
+    block(content_type.as_bytes()) + block(&parts.body)
 }

@@ -225,13 +225,13 @@ async fn an_annotated_server_is_served_as_it_is() {
     std::fs::write(file.path(), descriptors()).unwrap();
     let file = file.path().to_str().unwrap();
     for (reflects, options) in [
-        (Reflects::V1, vec![]),
+        (Reflects::V1, vec!["--refuse-unknown"]),
         (Reflects::V1Alpha, vec![]),
         (Reflects::Not, vec!["--descriptors", file]),
     ] {
         let server = Server::start(reflects).await;
         let gateway = Gateway::routed(server.address, &options).await;
-        let rest = &gateway.rest;
+        let (rest, strict) = (&gateway.rest, options.contains(&"--refuse-unknown"));
 
         let item = rest.get("/v1/shelves/1/items/a%20b").await;
         assert_eq!(item.status, 200, "{:?}", item.body);
@@ -264,6 +264,8 @@ async fn an_annotated_server_is_served_as_it_is() {
         });
         assert_eq!(server.last_request(), asked);
 
+        let surplus = rest.get("/v1/shelves/1/items/a?utm_source=mail").await;
+        assert_eq!(surplus.status, if strict { 400 } else { 200 });
         let missing = rest.get("/v1/shelves/1/items/none").await;
         assert_eq!(missing.status, 404);
         let unrouted = rest.post("/shop.v1.ShopService/Unrouted", json!({})).await;

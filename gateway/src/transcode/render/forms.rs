@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use prost_types::Duration;
 
-use super::plan::{Form, Spelling};
-use super::wire::{self, Malformed, Reader, Result, WireType, joined, merged};
 use super::write::Writer;
+use crate::transcode::plan::Form;
+use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, joined, merged};
 
 /// The seconds of 0001-01-01T00:00:00Z and of 9999-12-31T23:59:59Z.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -25,8 +24,8 @@ impl Writer<'_> {
             Form::Struct => self.structure(wire),
             Form::Value => self.dynamic(wire),
             Form::ListValue => self.dynamic_list(wire),
-            Form::Any(descriptor) => self.any(descriptor, wire),
-            Form::Object | Form::Wrapper | Form::Refused(_) => {
+            Form::Any => self.any(wire),
+            Form::Object | Form::Empty | Form::Wrapper | Form::Refused(_) => {
                 Err(Malformed("it has no form of its own"))
             }
         }
@@ -154,17 +153,28 @@ impl Writer<'_> {
         }
     }
 
-    /// A message whose type is found by its name. Rare, so it takes the long way.
-    fn any(&mut self, descriptor: &MessageDescriptor, wire: &[u8]) -> Result<()> {
-        let spelled = self.plan.spelling == Spelling::Contract;
-        let options =
-            SerializeOptions::new().use_proto_field_name(spelled).skip_default_fields(!spelled);
-        let message = DynamicMessage::decode(descriptor.clone(), wire)
-            .map_err(|_| Malformed("an Any cannot be read"))?;
-        let mut json = serde_json::Serializer::new(&mut self.out);
-        message
-            .serialize_with_options(&mut json, &options)
-            .map_err(|_| Malformed("the type of an Any is not known"))
+    /// A message whose type is found by its name: its own members, or `value` where its form is no
+    /// object of its fields.
+    fn any(&mut self, wire: &[u8]) -> Result<()> {
+        let url = wire::text(wire::last(wire, 1)?.unwrap_or_default())?;
+        let value = wire::last(wire, 2)?.unwrap_or_default();
+        if url.is_empty() && value.is_empty() {
+            self.out.extend_from_slice(b"{}");
+            return Ok(());
+        }
+        let name = url.rsplit_once('/').map(|(_, name)| name);
+        let place = name.and_then(|name| self.plan.find(name)).ok_or(NO_TYPE)?;
+        let message = self.plan.message(place).ok_or(NO_TYPE)?;
+        self.out.extend_from_slice(b"{\"@type\":");
+        self.json(url)?;
+        if let Form::Object = message.form {
+            self.nested(|writer| writer.object_members(message, value, &mut false))?;
+        } else {
+            self.out.extend_from_slice(b",\"value\":");
+            self.message(place, value)?;
+        }
+        self.out.push(b'}');
+        Ok(())
     }
 }
 
@@ -226,3 +236,4 @@ fn camel_case(path: &str, into: &mut String) -> Result<()> {
 }
 
 const NO_MASK: Malformed = Malformed("a path of a field mask has no JSON");
+const NO_TYPE: Malformed = Malformed("the type of an Any is not known");

@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
-use super::wire::{self, Malformed, Reader, Result, WireType, each, joined};
+use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
+use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
 /// Messages within messages that are read at most, as protobuf's own readers have it.
 const DEEPEST: u32 = 100;
@@ -58,7 +58,7 @@ impl<'p> Writer<'p> {
         let plan = self.plan;
         let message = plan.messages.get(place).ok_or(Malformed("its type is not known"))?;
         self.nested(|writer| match &message.form {
-            Form::Object => writer.object(message, wire),
+            Form::Object | Form::Empty => writer.object(message, wire),
             Form::Wrapper => writer.wrapper(message, wire),
             form => writer.well_known(form, wire),
         })
@@ -77,15 +77,24 @@ impl<'p> Writer<'p> {
 
     fn object(&mut self, message: &Message, wire: &[u8]) -> Result<()> {
         self.out.push(b'{');
-        self.with_slots(message, wire, |writer, slots| {
-            let mut first = true;
-            for (place, field) in message.fields.iter().enumerate() {
-                writer.member(field, slots.at(writer, place), wire, &mut first)?;
-            }
-            Ok(())
-        })?;
+        self.object_members(message, wire, &mut true)?;
         self.out.push(b'}');
         Ok(())
+    }
+
+    /// Writes the members of an object, some of which may have been written already.
+    pub(super) fn object_members(
+        &mut self,
+        message: &Message,
+        wire: &[u8],
+        first: &mut bool,
+    ) -> Result<()> {
+        self.with_slots(message, wire, |writer, slots| {
+            for (place, field) in message.fields.iter().enumerate() {
+                writer.member(field, slots.at(writer, place), wire, first)?;
+            }
+            Ok(())
+        })
     }
 
     fn wrapper(&mut self, message: &Message, wire: &[u8]) -> Result<()> {

@@ -31,6 +31,21 @@ pub(super) enum WireType {
     Fixed32,
 }
 
+impl WireType {
+    /// What stands before a value of a field that is written so.
+    pub(super) fn tag(self, number: u32) -> u32 {
+        let wire_type = match self {
+            Self::Varint => 0,
+            Self::Fixed64 => 1,
+            Self::Bytes => 2,
+            Self::Group => 3,
+            Self::GroupEnd => 4,
+            Self::Fixed32 => 5,
+        };
+        number << 3 | wire_type
+    }
+}
+
 /// Reads fields one after the other.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {

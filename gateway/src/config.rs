@@ -38,13 +38,16 @@ pub struct GatewaySettings {
     pub ip_burst: u32,
     /// How many calls a caller may make: class x plan. The classes are those that contracts state;
     /// the plan `default` is for plans without an entry and for callers without a plan.
-    /// Entries given here replace those of the default table one by one. Default: generous limits,
-    /// see `--print-settings`.
+    /// Entries given here replace those of the default table one by one. A change takes effect
+    /// without a restart. Default: see `--print-settings`.
     #[serde(deserialize_with = "rate::overlay")]
     pub rates: RateTable,
-    /// Where it is remembered how many calls a caller has made: `local`, in each gateway for itself,
-    /// or `redis`, for all of them together; needs `redis.url`. Default: `local`.
-    pub rate_store: RateStore,
+    /// Rate classes that are counted and logged and not enforced, to try a limit before it bites. A
+    /// change takes effect without a restart. Default: none.
+    pub rates_shadow: Vec<String>,
+    /// How several gateways count one caller's calls together: `fast`, `strict` or `local`. Without
+    /// `redis.url` `fast` is `local`. Default: `fast`.
+    pub rate_mode: RateMode,
     /// For how many callers a gateway itself remembers limits at once. Default: 100000.
     pub rate_keys: usize,
     /// Signs cursors: the same on every gateway, at least 32 random characters. Empty, the default,
@@ -68,15 +71,22 @@ pub struct GatewaySettings {
     pub uri_max_bytes: usize,
 }
 
-/// Where limits are counted.
+/// How limits are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RateStore {
+pub enum RateMode {
+    /// Each gateway decides at once by what it knows and compares with the others every 100 ms: n
+    /// gateways let at most n full buckets through where one was meant, once, and the caller pays that
+    /// back before the next call passes.
+    Fast,
+    /// Each call is decided in Redis, for all gateways together; needs `redis.url`.
+    Strict,
     /// In each gateway for itself: n gateways let n times the limit through.
     Local,
-    /// In Redis, for all gateways together.
-    Redis,
 }
+
+/// The settings that take effect without a restart.
+pub(crate) const RELOADABLE: &[&str] = &["gateway.rates", "gateway.rates_shadow"];
 
 impl Default for GatewaySettings {
     fn default() -> Self {
@@ -87,7 +97,8 @@ impl Default for GatewaySettings {
             ip_rate: Rate::per_minute(6000),
             ip_burst: 600,
             rates: rate::defaults(),
-            rate_store: RateStore::Local,
+            rates_shadow: Vec::new(),
+            rate_mode: RateMode::Fast,
             rate_keys: 100_000,
             cursor_key: Secret::default(),
             token_issuer: DEFAULT_ISSUER.to_owned(),
@@ -97,17 +108,6 @@ impl Default for GatewaySettings {
             body_timeout: Duration::from_secs(30),
             uri_max_bytes: 8192,
         }
-    }
-}
-
-impl GatewaySettings {
-    /// The rate of a class for a plan.
-    pub(crate) fn rate(&self, class: &str, plan: &str) -> Rate {
-        let plans = self.rates.get(class).or_else(|| self.rates.get(DEFAULT_CLASS));
-        plans
-            .and_then(|plans| plans.get(plan).or_else(|| plans.get(DEFAULT_PLAN)))
-            .copied()
-            .unwrap_or(self.ip_rate)
     }
 }
 
@@ -127,6 +127,13 @@ impl ServiceSettings for GatewaySettings {
             self.rates.contains_key(DEFAULT_CLASS),
             "gateway.rates has no class `{DEFAULT_CLASS}`: add it, it is for every other class"
         );
+        for class in &self.rates_shadow {
+            ensure!(
+                self.rates.contains_key(class),
+                "gateway.rates_shadow names {class}, which gateway.rates does not: add it there, or \
+                 take it out here"
+            );
+        }
         let key = self.cursor_key.expose().len();
         ensure!(
             key == 0 || key >= 32,

@@ -18,6 +18,7 @@ pub(crate) mod cors;
 pub(crate) mod exchange;
 pub(crate) mod hygiene;
 pub(crate) mod ip_limit;
+pub(crate) mod live;
 pub(crate) mod observe;
 pub(crate) mod own;
 pub(crate) mod problem;
@@ -27,6 +28,7 @@ pub(crate) mod upstream;
 
 use exchange::Exchange;
 use ip_limit::IpLimit;
+use live::LivePolicies;
 use own::OwnPages;
 use rate::RateLimits;
 
@@ -51,6 +53,8 @@ pub(crate) struct Edge {
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     /// Knows what users' plans include; absent where there are no plans.
     pub(crate) entitlements: Option<RemoteEntitlements>,
+    /// What of the settings changes while the gateway runs.
+    pub(crate) policies: LivePolicies,
     /// The limits by rate class, if there are any.
     pub(crate) rates: Option<RateLimits>,
     /// The limit by client address, if there is one.

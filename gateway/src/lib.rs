@@ -11,6 +11,7 @@
 //! | `openapi`, `docs` | the document and the explorer page |
 //! | `admin` | the routes as the admin port shows them |
 //! | [`standalone`] | the gateway alone before one gRPC server |
+//! | `metrics` | what the gateway counts |
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ mod docs;
 mod edge;
 mod envelope;
 mod error;
+mod metrics;
 mod openapi;
 mod route;
 pub mod standalone;
@@ -45,9 +47,11 @@ use cursor::CursorSigner;
 use discovery::Discovery;
 use discovery::reflection::Channels;
 use discovery::shelf::Shelf;
+use edge::live::LivePolicies;
 use edge::own::OwnPages;
 use edge::rate::RateLimits;
 use edge::{Edge, ip_limit};
+use metrics::GatewayMetrics;
 use route::LiveTable;
 
 /// The gateway's name in the mesh.
@@ -88,13 +92,24 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
 
     let shelf = Shelf::in_folder(&data_dir.join("contracts"));
     let (discovery, settled) = Discovery::new(Arc::clone(&live), Arc::clone(&channels), shelf);
-    tokio::spawn(discovery.run(platform.registry().watch(), shutdown));
+    tokio::spawn(discovery.run(platform.registry().watch(), shutdown.clone()));
     admin::report_readiness(&platform.readiness(), settled);
 
+    let metrics = platform.metrics();
+    let policies = LivePolicies::new(&settings)?;
+    let reloaded = policies.clone();
+    platform.on_settings(config::RELOADABLE, move |settings| reloaded.replace(&settings))?;
+
     let edge = Arc::new(Edge {
-        rates: Some(RateLimits::new(Arc::clone(&settings), platform.redis())?),
+        rates: Some(RateLimits::new(
+            &settings,
+            platform.redis(),
+            GatewayMetrics::new(&metrics),
+            shutdown,
+        )?),
+        policies,
         cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
-        metrics: platform.metrics(),
+        metrics,
         authorizer: Some(Arc::new(RemoteAuthorizer::new(authz))),
         pages: OwnPages::new(),
         live: Arc::clone(&live),

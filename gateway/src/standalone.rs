@@ -19,9 +19,11 @@ pub use arguments::{Standalone, Upstream};
 use crate::config::GatewaySettings;
 use crate::cursor::CursorSigner;
 use crate::discovery::reflection::Channels;
+use crate::edge::live::LivePolicies;
 use crate::edge::own::OwnPages;
 use crate::edge::rate::RateLimits;
 use crate::edge::{Edge, ip_limit};
+use crate::metrics::GatewayMetrics;
 use crate::route::LiveTable;
 use crate::route::compile::Reading;
 use crate::transcode::read::Unknown;
@@ -61,10 +63,12 @@ pub async fn module(
     tokio::spawn(upkeep.run(shutdown.clone()));
     admin::report_readiness(&platform.readiness(), settled);
 
+    let metrics = platform.metrics();
     let (rates, ip_limit) = if upstream.limited {
         let ip_limit = ip_limit::limit(&settings)?;
-        tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown));
-        (Some(RateLimits::new(Arc::clone(&settings), None)?), Some(ip_limit))
+        tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown.clone()));
+        let counts = GatewayMetrics::new(&metrics);
+        (Some(RateLimits::new(&settings, None, counts, shutdown)?), Some(ip_limit))
     } else {
         (None, None)
     };
@@ -72,7 +76,8 @@ pub async fn module(
         rates,
         // Without an envelope there are no cursors: a list has the page tokens of its contract.
         cursors: CursorSigner::new(&rand::random::<[u8; 32]>()),
-        metrics: platform.metrics(),
+        metrics,
+        policies: LivePolicies::new(&settings)?,
         authorizer: None,
         entitlements: None,
         pages: OwnPages::new(),

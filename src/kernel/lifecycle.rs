@@ -9,6 +9,7 @@
 mod client;
 mod module;
 mod platform;
+mod reload;
 mod running;
 mod signals;
 mod start;

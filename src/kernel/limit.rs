@@ -2,16 +2,20 @@
 //!
 //! A bucket is one number, the time at which it will be full again (the generic cell rate
 //! algorithm), so that a key costs a few bytes and nothing has to be refilled. The buckets of
-//! [`TokenBuckets`] are this process's own; those of [`SharedBuckets`] are everybody's.
+//! [`TokenBuckets`] are this process's own; those of [`SharedBuckets`] are everybody's, asked for each
+//! decision; those of [`ReconciledBuckets`] are this process's own and are compared with everybody's in
+//! the background.
 
 mod local;
+mod reconciled;
 mod shared;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use local::TokenBuckets;
+pub use local::{Spent, TokenBuckets};
+pub use reconciled::{Ledger, RECONCILE_INTERVAL, ReconciledBuckets};
 pub use shared::SharedBuckets;
 
 /// Decides how often something may be done. It always decides: what it stands on may be away, and

@@ -7,12 +7,16 @@
 //!
 //! A key that nobody knows is refused with its name and its origin, because a misspelt limit is
 //! worse than none. So are combinations that would be insecure; the message names the mend.
+//!
+//! Some settings of some services take effect while they run, when the file changes; the file is then
+//! read as at the start, and one that would be refused changes nothing.
 
 mod kafka;
 mod kernel;
 mod load;
 mod redis;
 mod registry;
+pub(in crate::kernel) mod reload;
 mod secret;
 mod source;
 mod validate;
@@ -35,6 +39,7 @@ pub use registry::{
     ConsulCheck, ConsulSettings, EtcdSettings, KubernetesSettings, RegistryKind, RegistrySettings,
     ServerTls,
 };
+pub use reload::{Difference, Origin};
 pub use secret::Secret;
 
 /// A service's own settings, one table of the settings file.
@@ -58,14 +63,14 @@ pub struct Settings<T> {
     pub kernel: KernelSettings,
     /// The service's own.
     pub own: T,
+    /// Where they came from.
+    pub origin: Origin,
 }
 
 impl<T: ServiceSettings> Settings<T> {
     /// The effective settings as TOML, in the form a settings file has; secrets are redacted.
     pub fn to_toml(&self) -> anyhow::Result<String> {
-        let mut table = toml::Table::try_from(&self.kernel)?;
-        table.insert(T::SECTION.to_owned(), toml::Value::try_from(&self.own)?);
-        Ok(toml::to_string(&table)?)
+        Ok(toml::to_string(&reload::table(&self.kernel, &self.own)?)?)
     }
 }
 

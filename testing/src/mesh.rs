@@ -18,8 +18,8 @@ use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{self, DirectoryRegistry, DirectoryTiming, Registry};
 use mainstay::kernel::settings::{
     ChannelSettings, DatabaseSettings, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, RedisSettings, RegistryKind, RegistrySettings, ServiceSettings,
-    Settings, TelemetrySettings,
+    LifecycleSettings, LogFormat, Origin, RedisSettings, RegistryKind, RegistrySettings,
+    ServiceSettings, Settings, TelemetrySettings,
 };
 use mainstay::kernel::telemetry::Telemetry;
 use mainstay::kernel::tls::MeshIdentity;
@@ -101,7 +101,7 @@ impl TestMesh {
             lifecycle: LifecycleSettings { spread: SPREAD, ..LifecycleSettings::default() },
             ..KernelSettings::default()
         };
-        Settings { kernel, own }
+        Settings { kernel, own, origin: Origin::default() }
     }
 
     /// Starts a service in this process.

@@ -302,6 +302,11 @@ impl Platform {
             let file = file.expect("the authority names every file");
             variables.push((format!("MAINSTAY_TLS__{name}_FILE"), text(&file)));
         }
+        if service == GATEWAY {
+            // Stories look again and again until something shows.
+            let rate = ("MAINSTAY_GATEWAY__RATES__SEARCH__DEFAULT", "6000/1m");
+            variables.push((rate.0.to_owned(), rate.1.to_owned()));
+        }
         if service == auth::SERVICE {
             let administrator = [("EMAIL", ADMIN_EMAIL), ("PASSWORD", ADMIN_PASSWORD)];
             variables.extend(administrator.map(|(name, value)| {

@@ -106,7 +106,7 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
             ("MAINSTAY_SAMPLE__PEPPER", "12345"),
         ],
     );
-    let Settings { kernel, own } = settings.load().unwrap();
+    let Settings { kernel, own, .. } = settings.load().unwrap();
     assert_eq!(kernel.listen.port(), 9000);
     assert_eq!(kernel.admin_listen.port(), 19000, "the admin port follows the port stated");
     assert_eq!(kernel.database.url.expose(), "sqlite:///srv/data/sample-svc.db?mode=rwc");

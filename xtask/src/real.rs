@@ -89,9 +89,6 @@ impl Real {
             ("MAINSTAY_REGISTRY__CONSUL__PREFIX", PLATFORM.into()),
             ("MAINSTAY_REGISTRY__CONSUL__TOKEN_FILE", consul_token_file(home).into()),
         ];
-        if service == gateway() {
-            variables.push(("MAINSTAY_GATEWAY__RATE_STORE", "redis".into()));
-        }
         if has_database(service) {
             let file = postgres::url_file(home, service);
             variables.push(("MAINSTAY_DATABASE__URL_FILE", file.into()));

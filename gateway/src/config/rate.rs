@@ -23,6 +23,11 @@ impl Rate {
     pub const fn per_minute(count: u32) -> Self {
         Self { count, per: Duration::from_secs(60) }
     }
+
+    /// So many each hour.
+    pub const fn per_hour(count: u32) -> Self {
+        Self { count, per: Duration::from_secs(60 * 60) }
+    }
 }
 
 /// Rates by class and plan.
@@ -38,25 +43,26 @@ pub(super) fn overlay<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rate
 }
 
 /// The default table. `auth` is low because each try costs the platform a password hash and an
-/// attacker a guess; it counts by address, since nobody is logged in yet.
+/// attacker a guess; it counts by address, since nobody is logged in yet. `search` and `ai` are low
+/// for those who pay nothing, because each call costs many reads, or a model's time.
 pub(super) fn defaults() -> RateTable {
-    let rows = [
+    let minute = [
         (DEFAULT_CLASS, [300, 1200, 2400]),
         ("read", [600, 3000, 6000]),
         ("write", [120, 600, 1200]),
-        ("search", [120, 600, 1200]),
+        ("search", [20, 200, 200]),
         ("auth", [60, 60, 60]),
         ("refresh", [120, 120, 120]),
         ("webhook", [600, 600, 600]),
     ];
+    let minute = minute.map(|(class, counts)| (class, counts.map(Rate::per_minute)));
+    let hour = [("ai", [5, 50, 200].map(Rate::per_hour))];
     let plans = [DEFAULT_PLAN, "paid", "ai"];
-    rows.into_iter()
-        .map(|(class, counts)| {
-            let columns = plans.into_iter().zip(counts);
-            let columns = columns.map(|(plan, count)| (plan.to_owned(), Rate::per_minute(count)));
-            (class.to_owned(), columns.collect())
-        })
-        .collect()
+    let rows = minute.into_iter().chain(hour).map(|(class, rates)| {
+        let columns = plans.into_iter().zip(rates);
+        (class.to_owned(), columns.map(|(plan, rate)| (plan.to_owned(), rate)).collect())
+    });
+    rows.collect()
 }
 
 impl fmt::Display for Rate {

@@ -106,7 +106,8 @@ impl Exchange {
         };
         let class = policy.rate_class.as_deref();
         let reply = &mut self.reply_headers;
-        rates.take(&subject, class, plan, policy.rate_cost, reply).await
+        let row = self.edge.policies.load().rates.row(class, plan);
+        rates.take(row, &subject, policy.rate_cost, reply).await
     }
 
     /// Reads body, query and path into the request message, and checks it by the contract's rules.

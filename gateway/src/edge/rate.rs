@@ -1,78 +1,164 @@
 //! The limits by rate class: how many calls of a class a caller may make, by plan.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::error::{Error, RATE_LIMITED, Result};
-use mainstay::kernel::limit::{Decision, Quota, RateLimiter, SharedBuckets, TokenBuckets};
+use mainstay::kernel::limit::{
+    Decision, Quota, RateLimiter as _, ReconciledBuckets, SharedBuckets, TokenBuckets,
+};
 use mainstay::kernel::redis::Redis;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, RateStore};
+use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, Rate, RateMode};
 use crate::error::whole_seconds;
+use crate::metrics::GatewayMetrics;
 
 /// Names of draft-ietf-httpapi-ratelimit-headers.
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// The table class x plan, compiled.
+pub(crate) struct RatePolicies {
+    classes: HashMap<String, Class>,
+    default: Class,
+}
+
+struct Class {
+    plans: HashMap<String, Arc<RateRow>>,
+    default: Arc<RateRow>,
+}
+
+/// What one plan may do of one class.
+pub(crate) struct RateRow {
+    class: String,
+    quota: Quota,
+    /// Counted and logged, and not enforced.
+    is_shadow: bool,
+    policy: HeaderValue,
+}
+
+impl RatePolicies {
+    /// Compiles the table of the settings.
+    ///
+    /// # Errors
+    /// When the name of a class cannot stand in a header.
+    pub(crate) fn compile(settings: &GatewaySettings) -> anyhow::Result<Self> {
+        let shadow: HashSet<&str> = settings.rates_shadow.iter().map(String::as_str).collect();
+        let classes = settings.rates.iter().map(|(name, plans)| {
+            let row = |rate: &Rate| RateRow::compile(name, *rate, shadow.contains(name.as_str()));
+            let default = row(plans.get(DEFAULT_PLAN).context("no default plan")?)?;
+            let plans = plans.iter().map(|(plan, rate)| Ok((plan.clone(), row(rate)?)));
+            Ok((name.clone(), Class { plans: plans.collect::<anyhow::Result<_>>()?, default }))
+        });
+        let mut classes = classes.collect::<anyhow::Result<HashMap<_, _>>>()?;
+        let default = classes.remove(DEFAULT_CLASS).context("no default class")?;
+        Ok(Self { classes, default })
+    }
+
+    /// The row of a class for a plan. A class that the table does not know has the row of the default
+    /// class, and shares its buckets.
+    pub(crate) fn row(&self, class: Option<&str>, plan: Option<&str>) -> Arc<RateRow> {
+        let class = class.and_then(|class| self.classes.get(class)).unwrap_or(&self.default);
+        Arc::clone(plan.and_then(|plan| class.plans.get(plan)).unwrap_or(&class.default))
+    }
+}
+
+impl RateRow {
+    fn compile(class: &str, rate: Rate, is_shadow: bool) -> anyhow::Result<Arc<Self>> {
+        let quota = Quota { limit: rate.count, per: rate.per };
+        let policy = format!("\"{class}\";q={};w={}", quota.limit, quota.per.as_secs());
+        let policy = HeaderValue::from_str(&policy)
+            .ok()
+            .filter(|_| class.bytes().all(|c| c.is_ascii_graphic() && !b"\"\\".contains(&c)))
+            .with_context(|| {
+                format!(
+                    "gateway.rates.{class:?} is no name of a class: use letters, digits, `-`, `_`"
+                )
+            })?;
+        Ok(Arc::new(Self { class: class.to_owned(), quota, is_shadow, policy }))
+    }
+}
+
 /// Every caller's buckets.
 pub(crate) struct RateLimits {
-    settings: Arc<GatewaySettings>,
-    buckets: Box<dyn RateLimiter>,
+    buckets: Buckets,
+    metrics: GatewayMetrics,
+}
+
+enum Buckets {
+    Local(TokenBuckets),
+    Fast(Arc<ReconciledBuckets>),
+    Strict(SharedBuckets),
 }
 
 impl RateLimits {
-    /// Full buckets for everybody, or those that the gateways share.
+    /// Full buckets for everybody, or those that the gateways share. Where they are compared in the
+    /// background, that ends with the shutdown.
     pub(crate) fn new(
-        settings: Arc<GatewaySettings>,
+        settings: &GatewaySettings,
         redis: Option<Redis>,
+        metrics: GatewayMetrics,
+        shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let buckets: Box<dyn RateLimiter> = match (settings.rate_store, redis) {
-            (RateStore::Local, _) => Box::new(TokenBuckets::new(settings.rate_keys)),
-            (RateStore::Redis, Some(redis)) => {
-                Box::new(SharedBuckets::new(redis, settings.rate_keys))
+        let keys = settings.rate_keys;
+        let buckets = match (settings.rate_mode, redis) {
+            (RateMode::Fast, Some(redis)) => {
+                let buckets = Arc::new(ReconciledBuckets::new(redis, keys));
+                tokio::spawn(Arc::clone(&buckets).run(shutdown));
+                Buckets::Fast(buckets)
             }
-            (RateStore::Redis, None) => bail!(
-                "gateway.rate_store is redis and redis.url is not set: set it, or \
-                 gateway.rate_store = \"local\""
+            (RateMode::Fast | RateMode::Local, _) => Buckets::Local(TokenBuckets::new(keys)),
+            (RateMode::Strict, Some(redis)) => Buckets::Strict(SharedBuckets::new(redis, keys)),
+            (RateMode::Strict, None) => bail!(
+                "gateway.rate_mode is strict and redis.url is not set: set it, or \
+                 gateway.rate_mode = \"fast\""
             ),
         };
-        Ok(Self { settings, buckets })
+        Ok(Self { buckets, metrics })
     }
 
     /// Takes a call's cost from the subject's bucket, and says in the reply's headers what is left.
     pub(crate) async fn take(
         &self,
+        row: Arc<RateRow>,
         subject: &str,
-        class: Option<&str>,
-        plan: Option<&str>,
         cost: u32,
         reply: &mut HeaderMap,
     ) -> Result<()> {
-        let class = class.unwrap_or(DEFAULT_CLASS);
-        let rate = self.settings.rate(class, plan.unwrap_or(DEFAULT_PLAN));
-        let quota = Quota { limit: rate.count, per: rate.per };
-        let window = rate.per.as_secs();
+        let (class, quota, window) = (&*row.class, row.quota, row.quota.per.as_secs());
         let key = format!("{subject}:{class}:{window}");
-        let decision = self.buckets.decide(&key, quota, cost.max(1)).await;
-        announce(class, quota, &decision, reply);
+        let decision = match &self.buckets {
+            Buckets::Local(buckets) => buckets.take(&key, quota, cost.max(1)),
+            Buckets::Fast(buckets) => buckets.take(&key, quota, cost.max(1)),
+            Buckets::Strict(buckets) => buckets.decide(&key, quota, cost.max(1)).await,
+        };
+        if !row.is_shadow {
+            announce(&row, &decision, reply);
+        }
         if decision.allowed {
             return Ok(());
         }
-        let message = format!("at most {} {class} calls in {window} s are allowed", rate.count);
+        self.metrics.over_limit(class, !row.is_shadow);
+        if row.is_shadow {
+            tracing::info!(class, limit = quota.limit, window, "over a limit that is in shadow");
+            return Ok(());
+        }
+        let message = format!("at most {} {class} calls in {window} s are allowed", quota.limit);
         Err(Error::new(RATE_LIMITED, message)
             .detail("rate_class", class)
             .retry_after(decision.retry_after))
     }
 }
 
-fn announce(class: &str, quota: Quota, decision: &Decision, reply: &mut HeaderMap) {
-    let policy = format!("\"{class}\";q={};w={}", quota.limit, quota.per.as_secs());
+fn announce(row: &RateRow, decision: &Decision, reply: &mut HeaderMap) {
+    reply.insert(RATELIMIT_POLICY, row.policy.clone());
     let wait = if decision.allowed { decision.reset_after } else { decision.retry_after };
-    let state = format!("\"{class}\";r={};t={}", decision.remaining, whole_seconds(wait));
-    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, state)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            reply.insert(name, value);
-        }
+    let (class, remaining) = (&row.class, decision.remaining);
+    let state = format!("\"{class}\";r={remaining};t={}", whole_seconds(wait));
+    if let Ok(state) = HeaderValue::from_str(&state) {
+        reply.insert(RATELIMIT, state);
     }
 }

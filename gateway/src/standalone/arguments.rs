@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use http::HeaderName;
 use http::uri::Authority;
-use mainstay::kernel::settings::{KernelSettings, RegistryKind, Settings, TlsMode};
+use mainstay::kernel::settings::{KernelSettings, Origin, RegistryKind, Settings, TlsMode};
 
 use super::UPSTREAM;
 use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, Rate};
@@ -45,6 +45,9 @@ pub struct Standalone {
     /// Let so many calls through from each subject and from each address: 100/s, 6000/1m.
     #[arg(long, value_name = "N/s")]
     rate_limit: Option<Rate>,
+    /// What is logged: error, warn, info, debug, or a filter such as info,access=off.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
     /// How many proxies in front add to X-Forwarded-For.
     #[arg(long, value_name = "N", default_value_t = 0)]
     trusted_hops: usize,
@@ -97,7 +100,8 @@ impl Standalone {
         }
         ensure!(!self.timeout.is_zero(), "--timeout must be longer than 0 s");
         ensure!(self.max_body_bytes > 0, "--max-body-bytes must be 1 or more");
-        let settings = Settings { kernel: self.kernel()?, own: self.own() };
+        let settings =
+            Settings { kernel: self.kernel()?, own: self.own(), origin: Origin::default() };
         let issuer = match (self.jwks, self.issuer, self.audience) {
             (Some(jwks), Some(name), Some(audience)) => Some(Issuer { jwks, name, audience }),
             _ => None,
@@ -126,6 +130,7 @@ impl Standalone {
         let unused = |name: &str| kernel.data_dir.join(name);
         kernel.database.url = format!("sqlite://{}", unused("unused.db").display()).into();
         kernel.events.path = unused("unused.db");
+        kernel.telemetry.log_filter.clone_from(&self.log);
         // There is no mesh: its server has no certificate, and the gateway needs none.
         kernel.tls.mode = TlsMode::Plaintext;
         kernel.registry.kind = RegistryKind::Static;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use gateway::GatewaySettings;
 use gateway::config::Rate;
 use http::Method;
+use mainstay_testing::eventually;
 
 use crate::errors::refusal;
 use crate::world::{OTHER, USER, World};
@@ -75,4 +76,76 @@ async fn an_address_is_limited_before_anything_else() {
     assert!(reply.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(reply.json()["error"]["request_id"], reply.header("x-request-id"));
     assert_eq!(call("2001:db8:0:1::1").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_pays_may_search_and_ask_models_more_often() {
+    let settings = GatewaySettings::default();
+    let rows = [
+        ("search", [Rate::per_minute(20), Rate::per_minute(200), Rate::per_minute(200)]),
+        ("ai", [Rate::per_hour(5), Rate::per_hour(50), Rate::per_hour(200)]),
+    ];
+    for (class, rates) in rows {
+        for (plan, rate) in ["default", "paid", "ai"].into_iter().zip(rates) {
+            assert_eq!(settings.rates[class][plan], rate, "{class} {plan}");
+        }
+    }
+    let world = World::with(settings).await;
+    let list = async |plan: &str| {
+        let rest = world.rest().with_bearer(&world.auth.token(USER, plan));
+        rest.get("/api/v1/books").await.header("ratelimit-policy").to_owned()
+    };
+    assert_eq!(list("paid").await, "\"search\";q=20;w=60", "whoever lists in public has no plan");
+}
+
+#[tokio::test]
+async fn a_class_in_shadow_is_counted_and_not_enforced() {
+    let mut settings = seldom(2);
+    settings.rates_shadow = vec!["seldom".into()];
+    let world = World::with(settings).await;
+    for _ in 0..5 {
+        let reply = world.rest().get("/api/v1/seldom").await;
+        reply.expect(200);
+        assert_eq!(reply.header("ratelimit"), "", "nothing is announced that does not hold");
+    }
+    let metrics = world.admin().get("/metrics").await.text();
+    let counted = "gateway_over_limit_total{class=\"seldom\",enforced=\"false\"} 3";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn limits_change_with_the_settings_file_and_a_bad_file_changes_nothing() {
+    let table = |limit: &str| format!("[gateway.rates]\nseldom = {{ default = \"{limit}\" }}\n");
+    let world = World::of_file(&table("2/1m")).await;
+    let policy = async || {
+        let reply = world.rest().get("/api/v1/seldom").await;
+        reply.header("ratelimit-policy").to_owned()
+    };
+    assert_eq!(policy().await, "\"seldom\";q=2;w=60");
+
+    world.write_settings(&table("7/1h"));
+    eventually("the new limit holds", async || {
+        (policy().await == "\"seldom\";q=7;w=3600").then_some(())
+    })
+    .await;
+    let refused = async |refused: &str| {
+        eventually("the file was looked at", async || {
+            let page = world.admin().get("/metrics").await.text();
+            page.contains(&format!("mainstay_settings_refused {refused}")).then_some(())
+        })
+        .await;
+    };
+    let shadow = "[gateway]\nrates_shadow = [\"nowhere\"]\n".to_owned();
+    for bad in ["[gateway.rates".to_owned(), table("9/1m") + &shadow] {
+        world.write_settings(&bad);
+        refused("1").await;
+        assert_eq!(policy().await, "\"seldom\";q=7;w=3600");
+        world.write_settings(&table("7/1h"));
+        refused("0").await;
+    }
+    world.write_settings(&table("8/1h"));
+    eventually("a sound file holds again", async || {
+        (policy().await == "\"seldom\";q=8;w=3600").then_some(())
+    })
+    .await;
 }

@@ -1,5 +1,7 @@
 //! A mesh with a gateway, a library and what the gateway asks.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use gateway::GatewaySettings;
@@ -7,7 +9,8 @@ use mainstay::contract::auth::proto::auth_service_server::AuthServiceServer;
 use mainstay::contract::authz::{GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::contract::{self, auth};
-use mainstay::kernel::lifecycle::{Module, Running};
+use mainstay::kernel::lifecycle::{self, Module, Running};
+use mainstay::kernel::settings::{Args, ServiceDefaults, Settings, load_from};
 use mainstay_testing::{FakeAuthz, FakeBilling, NoSettings, Rest, TestMesh, eventually};
 
 use crate::fakes::FakeAuth;
@@ -39,6 +42,24 @@ impl World {
     }
 
     pub(crate) async fn with(settings: GatewaySettings) -> Self {
+        Self::build(|mesh| mesh.settings(gateway::SERVICE, settings)).await
+    }
+
+    /// A world whose gateway reads its own settings from a file with this text, which a story changes
+    /// by [`World::write_settings`].
+    pub(crate) async fn of_file(text: &str) -> Self {
+        Self::build(|mesh| {
+            write_settings(mesh, text);
+            let args = Args { settings: Some(settings_file(mesh)), ..Args::default() };
+            let defaults = ServiceDefaults { name: gateway::SERVICE, port: gateway::PORT };
+            let loaded = load_from(&args, defaults, BTreeMap::new()).unwrap();
+            let kernel = mesh.settings(gateway::SERVICE, GatewaySettings::default()).kernel;
+            Settings { kernel, ..loaded }
+        })
+        .await
+    }
+
+    async fn build(settings: impl FnOnce(&TestMesh) -> Settings<GatewaySettings>) -> Self {
         let mesh = TestMesh::new();
         let (auth, billing) = (FakeAuth::new(), FakeBilling::new(&CATALOGUE));
         let calls = Arc::default();
@@ -56,7 +77,8 @@ impl World {
                 && resource == "shelves/s1"
         })
         .await;
-        let gateway = mesh.start(gateway::SERVICE, settings, gateway::module).await;
+        let settings = settings(&mesh);
+        let gateway = lifecycle::start(gateway::SERVICE, settings, gateway::module).await.unwrap();
         let others = vec![auth_svc, authz];
         let world =
             Self { mesh, auth, billing, calls, gateway, library, billing_svc, _others: others };
@@ -66,6 +88,11 @@ impl World {
         })
         .await;
         world
+    }
+
+    /// Changes the settings file of [`World::of_file`].
+    pub(crate) fn write_settings(&self, text: &str) {
+        write_settings(&self.mesh, text);
     }
 
     /// Without a token.
@@ -92,6 +119,16 @@ impl World {
     pub(crate) fn call_count(&self) -> usize {
         self.calls.lock().unwrap().len()
     }
+}
+
+fn settings_file(mesh: &TestMesh) -> PathBuf {
+    mesh.path().join("gateway.toml")
+}
+
+/// Mutual TLS is what the mesh of a story brings; the file alone would have to name certificates.
+fn write_settings(mesh: &TestMesh, text: &str) {
+    let text = format!("[tls]\nmode = \"plaintext\"\n{text}");
+    std::fs::write(settings_file(mesh), text).unwrap();
 }
 
 pub(crate) async fn start_library(mesh: &TestMesh, calls: &Arc<Mutex<Vec<Arrived>>>) -> Running {

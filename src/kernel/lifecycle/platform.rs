@@ -14,7 +14,7 @@ use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::redis::Redis;
 use crate::kernel::registry::{self, Registry};
-use crate::kernel::settings::{CacheKind, KernelSettings, Settings};
+use crate::kernel::settings::{CacheKind, KernelSettings, Origin, Settings};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::tls::MeshIdentity;
 
@@ -29,6 +29,7 @@ pub(super) struct Kernel {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
     pub(super) settings: KernelSettings,
+    pub(super) origin: Origin,
     pub(super) identity: Option<MeshIdentity>,
     pub(super) database: Database,
     pub(super) registry: Arc<dyn Registry>,
@@ -51,12 +52,14 @@ impl Kernel {
         name: &'static str,
         version: &'static str,
         settings: KernelSettings,
+        origin: Origin,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(name, version);
         let readiness = Readiness::default();
         Ok(Self {
             name,
             version,
+            origin,
             identity: MeshIdentity::load(&settings.tls)?,
             database: Database::open(name, &settings.database)?,
             registry: registry::open(&settings.registry, &readiness).await?,
@@ -113,7 +116,7 @@ impl<T> Platform<T> {
         version: &'static str,
         settings: Settings<T>,
     ) -> anyhow::Result<Self> {
-        let kernel = Kernel::new(name, version, settings.kernel).await?;
+        let kernel = Kernel::new(name, version, settings.kernel, settings.origin).await?;
         Ok(Self { kernel: Arc::new(kernel), settings: Arc::new(settings.own) })
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -54,25 +54,67 @@ impl TokenBuckets {
     /// Takes `cost` tokens from the bucket of `key`, or none if there are too few. A cost above the
     /// limit takes a full bucket.
     pub fn take(&self, key: &str, quota: Quota, cost: u32) -> Decision {
+        self.take_from(key, quota, cost, false)
+    }
+
+    /// As [`TokenBuckets::take`], and notes what was taken for [`TokenBuckets::drain_notes`].
+    pub(super) fn take_noting(&self, key: &str, quota: Quota, cost: u32) -> Decision {
+        self.take_from(key, quota, cost, true)
+    }
+
+    fn take_from(&self, key: &str, quota: Quota, cost: u32, noting: bool) -> Decision {
         let now = (self.clock)();
-        let shard = &self.shards[self.hasher.hash_one(key) as usize % SHARDS];
-        // A panic elsewhere leaves numbers behind, never half a change.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = shard.full_at.get(key).copied().unwrap_or(now).max(now);
-        let decision = decide(quota, cost, full_at - now);
+        let mut shard = self.shard(key);
+        let full_at = shard.buckets.get(key).map_or(now, |bucket| bucket.full_at).max(now);
+        let backlog = full_at - now;
+        let decision = decide(quota, cost, backlog);
         if decision.allowed && cost > 0 {
             shard.put(key, now + decision.reset_after, now, self.max_keys_per_shard);
+            if noting {
+                shard.note(key, decision.reset_after.saturating_sub(backlog), quota.per);
+            }
         }
         decision
     }
 
+    /// What was taken and noted since the last time, each bucket once. Tokens that have come back
+    /// since are not among it.
+    pub(super) fn drain_notes(&self) -> Vec<Spent> {
+        let now = (self.clock)();
+        let shards = self.shards.iter().map(|shard| lock(shard).drain_notes(now));
+        shards.flatten().collect()
+    }
+
+    /// Notes again what was drained and could not be told.
+    pub(super) fn note_again(&self, spent: Vec<Spent>) {
+        for spent in spent {
+            self.shard(&spent.key).note(&spent.key, spent.price, spent.per);
+        }
+    }
+
+    /// Learns that others have emptied a bucket: without what is noted, it was full only `backlog`
+    /// after `since`. A bucket that is known to be emptier stays as it is.
+    pub(super) fn learn(&self, key: &str, since: Instant, backlog: Duration) {
+        let mut shard = self.shard(key);
+        if let Some(bucket) = shard.buckets.get_mut(key)
+            && let Some(full_at) = since.checked_add(backlog + bucket.unsent)
+        {
+            bucket.full_at = bucket.full_at.max(full_at);
+        }
+    }
+
+    /// The time by the clock of these buckets.
+    pub(super) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
+    }
+
     /// How many buckets are kept.
     pub fn len(&self) -> usize {
-        let lens = self
-            .shards
-            .iter()
-            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).full_at.len());
-        lens.sum()
+        self.shards.iter().map(|shard| lock(shard).buckets.len()).sum()
     }
 
     /// Whether no bucket is kept.
@@ -109,37 +151,83 @@ fn decide(quota: Quota, cost: u32, backlog: Duration) -> Decision {
     }
 }
 
+/// A panic elsewhere leaves numbers behind, never half a change.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was taken from a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// The bucket.
+    pub key: String,
+    /// How long the tokens take to come back.
+    pub price: Duration,
+    /// How long the bucket takes from empty to full.
+    pub per: Duration,
+}
+
 struct Shard {
-    full_at: HashMap<String, Instant>,
+    buckets: HashMap<String, Bucket>,
+    /// The buckets with something noted.
+    noted: Vec<String>,
     swept_at: Instant,
+}
+
+struct Bucket {
+    full_at: Instant,
+    /// The price of what was taken and noted, and the time to fill of the quota by which it was.
+    unsent: Duration,
+    per: Duration,
 }
 
 impl Shard {
     fn new(now: Instant) -> Self {
-        Self { full_at: HashMap::new(), swept_at: now }
+        Self { buckets: HashMap::new(), noted: Vec::new(), swept_at: now }
     }
 
     fn put(&mut self, key: &str, full_at: Instant, now: Instant, max_keys: usize) {
-        if let Some(known) = self.full_at.get_mut(key) {
-            *known = full_at;
+        if let Some(known) = self.buckets.get_mut(key) {
+            known.full_at = full_at;
             return;
         }
-        if self.full_at.len() >= max_keys {
+        if self.buckets.len() >= max_keys {
             self.make_room(now, max_keys);
         }
-        self.full_at.insert(key.to_owned(), full_at);
+        let bucket = Bucket { full_at, unsent: Duration::ZERO, per: Duration::ZERO };
+        self.buckets.insert(key.to_owned(), bucket);
+    }
+
+    fn note(&mut self, key: &str, price: Duration, per: Duration) {
+        let Some(bucket) = self.buckets.get_mut(key) else { return };
+        if bucket.unsent.is_zero() && !price.is_zero() {
+            self.noted.push(key.to_owned());
+        }
+        bucket.unsent += price;
+        bucket.per = per;
+    }
+
+    fn drain_notes(&mut self, now: Instant) -> Vec<Spent> {
+        let noted = std::mem::take(&mut self.noted);
+        let spent = noted.into_iter().filter_map(|key| {
+            let bucket = self.buckets.get_mut(&key)?;
+            let unsent = std::mem::take(&mut bucket.unsent);
+            let price = unsent.min(bucket.full_at.saturating_duration_since(now));
+            (!price.is_zero()).then_some(Spent { key, price, per: bucket.per })
+        });
+        spent.collect()
     }
 
     fn make_room(&mut self, now: Instant, max_keys: usize) {
         if now - self.swept_at >= SWEEP_INTERVAL {
             self.swept_at = now;
-            self.full_at.retain(|_, full_at| *full_at > now);
+            self.buckets.retain(|_, bucket| bucket.full_at > now);
         }
-        if self.full_at.len() >= max_keys {
-            let sample = self.full_at.iter().take(EVICTION_SAMPLE);
-            let fullest = sample.min_by_key(|(_, full_at)| **full_at).map(|(key, _)| key.clone());
-            if let Some(key) = fullest {
-                self.full_at.remove(&key);
+        if self.buckets.len() >= max_keys {
+            let sample = self.buckets.iter().take(EVICTION_SAMPLE);
+            let fullest = sample.min_by_key(|(_, bucket)| bucket.full_at);
+            if let Some(key) = fullest.map(|(key, _)| key.clone()) {
+                self.buckets.remove(&key);
             }
         }
     }

@@ -76,7 +76,7 @@ fn price(quota: Quota, cost: u32) -> Duration {
     Duration::from_micros(if cost > 0 { price.max(1) } else { 0 })
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

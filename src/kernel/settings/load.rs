@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::kernel::KernelSettings;
 use super::registry::RegistrySettings;
+use super::reload::Origin;
 use super::source::Environment;
 use super::{Args, ServiceDefaults, ServiceSettings, Settings};
 
@@ -66,6 +67,7 @@ pub fn load_from<T: ServiceSettings>(
     defaults: ServiceDefaults,
     mut environment: BTreeMap<String, String>,
 ) -> anyhow::Result<Settings<T>> {
+    let variables = environment.clone();
     let named = environment.remove(SETTINGS_VARIABLE).filter(|path| !path.is_empty());
     let file = args.settings.clone().or(named.map(PathBuf::from));
     let known = known_keys::<T>()?;
@@ -79,6 +81,7 @@ pub fn load_from<T: ServiceSettings>(
             Some(other) => bail!("{} must be a table{}", T::SECTION, origin(other.origin())),
             None => T::default(),
         },
+        origin: Origin::new(file, defaults, variables),
     };
     if settings.kernel.database.url.expose().is_empty() {
         let file = settings.kernel.data_dir.join(format!("{}.db", defaults.name));

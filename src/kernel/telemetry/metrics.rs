@@ -48,6 +48,7 @@ struct Inner {
     jobs_failed: Gauge,
     sagas_stuck: Gauge,
     redis_away: Gauge,
+    settings_refused: Gauge,
     redis_fallbacks: Family<RedisLabels, Counter>,
 }
 
@@ -126,6 +127,7 @@ impl Metrics {
             jobs_failed: Gauge::default(),
             sagas_stuck: Gauge::default(),
             redis_away: Gauge::default(),
+            settings_refused: Gauge::default(),
             redis_fallbacks: Family::default(),
         };
         inner.register_all(service, version);
@@ -220,6 +222,11 @@ impl Metrics {
         self.0.redis_away.set(i64::from(is_away));
     }
 
+    /// Whether the settings file was changed to one that is refused.
+    pub fn settings_refused(&self, is_refused: bool) {
+        self.0.settings_refused.set(i64::from(is_refused));
+    }
+
     /// Something was done without Redis that is done with it while it is there.
     pub fn redis_fallback(&self, purpose: &'static str) {
         self.0.redis_fallbacks.get_or_create(&RedisLabels { purpose }).inc();
@@ -301,6 +308,11 @@ impl Inner {
             "mainstay_redis_away",
             "1 while a Redis that is used is away",
             self.redis_away.clone(),
+        );
+        registry.register(
+            "mainstay_settings_refused",
+            "1 while the settings file is one that would be refused at the start",
+            self.settings_refused.clone(),
         );
         registry.register(
             "mainstay_redis_fallbacks",

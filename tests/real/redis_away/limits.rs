@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mainstay::kernel::cache::{Cache as _, RedisCache};
-use mainstay::kernel::limit::{Quota, RateLimiter as _, SharedBuckets};
+use mainstay::kernel::limit::{Quota, RateLimiter as _, ReconciledBuckets, SharedBuckets};
 use mainstay::kernel::settings::CacheSettings;
 use mainstay_testing::PrivateRedis;
 
@@ -56,6 +56,35 @@ async fn each_process_decides_for_itself_and_fills_nobodys_bucket() {
     let page = metrics.render();
     assert!(page.contains("mainstay_redis_away 0"), "{page}");
     assert!(page.contains("mainstay_redis_fallbacks_total{purpose=\"limit\"}"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_learn_afterwards_what_the_others_let_through() {
+    let mut server = PrivateRedis::start().await;
+    let (redis, _) = connect(&server).await;
+    let [one, other] = [(); 2].map(|()| ReconciledBuckets::new(redis.clone(), 10_000));
+    let strict = SharedBuckets::new(redis.clone(), 1_000);
+    assert!(one.take("caller", QUOTA, 4).allowed && other.take("caller", QUOTA, 3).allowed);
+    for gateway in [&one, &other] {
+        gateway.reconcile().await.unwrap();
+    }
+    assert_eq!(other.take("caller", QUOTA, 0).remaining, 3, "7 of 10 are taken");
+    assert_eq!(strict.decide("caller", QUOTA, 0).await.remaining, 3, "the buckets are the same");
+
+    server.stall();
+    assert!(one.take("caller", QUOTA, 2).allowed);
+    assert!(one.reconcile().await.is_err(), "what cannot be told");
+    server.restart().await;
+    back(&redis).await;
+    one.reconcile().await.unwrap();
+    assert_eq!(strict.decide("caller", QUOTA, 0).await.remaining, 1, "is told afterwards");
+
+    let many: Vec<String> = (0..1_200).map(|key| format!("many-{key}")).collect();
+    assert!(many.iter().all(|key| one.take(key, QUOTA, 10).allowed));
+    one.reconcile().await.unwrap();
+    for key in [&many[0], &many[600], &many[1_199]] {
+        assert!(!strict.decide(key, QUOTA, 1).await.allowed, "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

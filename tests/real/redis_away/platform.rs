@@ -82,7 +82,7 @@ async fn calls_are_answered_while_redis_is_killed_stalled_and_restarted() {
     let platform = Platform::start_with(&[
         ("MAINSTAY_REDIS__URL", &server.url()),
         ("MAINSTAY_CACHE__KIND", "redis"),
-        ("MAINSTAY_GATEWAY__RATE_STORE", "redis"),
+        ("MAINSTAY_GATEWAY__RATE_MODE", "strict"),
         ("MAINSTAY_GATEWAY__RATES__READ__DEFAULT", "1000000/1m"),
         ("MAINSTAY_GATEWAY__IP_RATE", "1000000/1m"),
         ("MAINSTAY_GATEWAY__IP_BURST", "1000000"),

@@ -1,0 +1,128 @@
+//! Settings that are read again: where they came from, and what has changed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use toml::{Table, Value};
+
+use super::kernel::KernelSettings;
+use super::{Args, ServiceDefaults, ServiceSettings, Settings, load_from};
+
+/// Where settings came from. The default is nowhere: they were made by a program.
+#[derive(Clone, Default)]
+pub struct Origin(Option<Arc<Layers>>);
+
+struct Layers {
+    file: PathBuf,
+    defaults: ServiceDefaults,
+    environment: BTreeMap<String, String>,
+}
+
+impl Origin {
+    pub(super) fn new(
+        file: Option<PathBuf>,
+        defaults: ServiceDefaults,
+        environment: BTreeMap<String, String>,
+    ) -> Self {
+        Self(file.map(|file| Arc::new(Layers { file, defaults, environment })))
+    }
+
+    /// The settings file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.0.as_ref().map(|layers| layers.file.as_path())
+    }
+
+    /// Reads the settings again, with the environment of the start.
+    ///
+    /// # Errors
+    /// Where they would not have been taken at the start either, or came from no file.
+    pub fn load<T: ServiceSettings>(&self) -> anyhow::Result<Settings<T>> {
+        let layers = self.0.as_ref().context("there is no settings file to read again")?;
+        let args = Args { settings: Some(layers.file.clone()), ..Args::default() };
+        load_from(&args, layers.defaults, layers.environment.clone())
+    }
+}
+
+impl fmt::Debug for Origin {
+    /// Without the environment, which may hold secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Origin").field("file", &self.file()).finish_non_exhaustive()
+    }
+}
+
+/// The settings in which two readings differ, such as `redis.url` or `gateway.rates`. A secret that
+/// changed is not among them: it is never written out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Those that take effect at once.
+    pub effective: Vec<String>,
+    /// Those that need a restart.
+    pub pending: Vec<String>,
+}
+
+impl Difference {
+    /// What differs; `reloadable` names the settings that take effect at once.
+    pub(in crate::kernel) fn between(before: &Table, after: &Table, reloadable: &[&str]) -> Self {
+        let mut names = Vec::new();
+        differing("", before, after, &mut names);
+        let (effective, pending) =
+            names.into_iter().partition(|name| reloadable.contains(&name.as_str()));
+        Self { effective, pending }
+    }
+}
+
+/// Kernel's and own settings as one table, in the form of a settings file.
+pub(in crate::kernel) fn table<T: ServiceSettings>(
+    kernel: &KernelSettings,
+    own: &T,
+) -> anyhow::Result<Table> {
+    let mut table = Table::try_from(kernel)?;
+    table.insert(T::SECTION.to_owned(), Value::try_from(own)?);
+    Ok(table)
+}
+
+/// The keys of a table, and those of the tables in it, whose values differ.
+fn differing(prefix: &str, before: &Table, after: &Table, names: &mut Vec<String>) {
+    let removed = before.keys().filter(|key| !after.contains_key(*key));
+    for key in after.keys().chain(removed) {
+        match (before.get(key), after.get(key)) {
+            (Some(Value::Table(before)), Some(Value::Table(after))) if prefix.is_empty() => {
+                differing(&format!("{key}."), before, after, names);
+            }
+            (before, after) if before != after => names.push(format!("{prefix}{key}")),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_by_table_and_key() {
+        let before = toml::toml! {
+            mode = "development"
+            [redis]
+            prefix = "a"
+            [gateway]
+            trusted_hops = 0
+            rates = { read = { default = "1/1m" } }
+        };
+        let after = toml::toml! {
+            mode = "production"
+            [redis]
+            prefix = "a"
+            ca_file = "b"
+            [gateway]
+            rates = { read = { default = "2/1m" } }
+        };
+        let found = Difference::between(&before, &after, &["gateway.rates"]);
+        assert_eq!(found.effective, ["gateway.rates"]);
+        assert_eq!(found.pending, ["gateway.trusted_hops", "mode", "redis.ca_file"]);
+        assert_eq!(Difference::between(&after, &after, &[]), Difference::default());
+    }
+}

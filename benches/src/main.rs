@@ -7,10 +7,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `edge` | the gateway beside its peers |
 //! | `events` | the outbox, the relay and a consumer on PostgreSQL and Kafka |
 //! | `usage` | CPU time and memory of this process |
 //! | `report` | what is told to xtask |
 
+mod edge;
 mod events;
 mod report;
 mod usage;
@@ -29,6 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Benchmark {
+    /// The gateway and its peers.
+    Edge(edge::Args),
     /// Events, from the outbox to a consumer.
     Events(events::Args),
 }
@@ -41,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(lines).with(filter).init();
     match Cli::parse().benchmark {
+        Benchmark::Edge(args) => edge::run(args).await,
         Benchmark::Events(args) => events::run(args).await,
     }
 }

@@ -1,4 +1,4 @@
-//! CPU time and memory of this process, as `/proc` shows them.
+//! CPU time and memory of processes, as `/proc` shows them.
 
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,33 @@ fn status(name: &str) -> anyhow::Result<u64> {
     Ok(kibibytes.with_context(|| format!("/proc/self/status states no {name}"))? * 1024)
 }
 
+/// CPU time of a process and of those that it started and that still run, in seconds: all threads,
+/// kernel and user.
+pub(crate) fn cpu_seconds_of(process: u32) -> anyhow::Result<f64> {
+    let mut sum = cpu_time_of(&process.to_string())?.as_secs_f64();
+    for child in children(process)? {
+        sum += cpu_seconds_of(child)?;
+    }
+    Ok(sum)
+}
+
+fn children(process: u32) -> anyhow::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let listed = std::fs::read_to_string(task?.path().join("children"))?;
+        for child in listed.split_whitespace() {
+            children.push(child.parse()?);
+        }
+    }
+    Ok(children)
+}
+
 fn cpu_time() -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    cpu_time_of("self")
+}
+
+fn cpu_time_of(process: &str) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, after_name) = stat.rsplit_once(')').context("/proc/self/stat names no process")?;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());

@@ -4,6 +4,7 @@
 //! xtask links no product. It prepares the servers, runs the phases, holds the figures against the
 //! goals and takes away what it made, also when it is interrupted.
 
+mod edge;
 mod figures;
 mod ground;
 mod program;
@@ -38,6 +39,9 @@ enum BenchCommand {
     /// Events on PostgreSQL and Kafka: the relay's speed and memory, beside a plain producer, and
     /// how long it takes from a commit to the effect in another service.
     Events(EventArgs),
+    /// The gateway alone before one backend, beside its peers: CPU time of each request, requests a
+    /// second, latency.
+    Edge(edge::EdgeArgs),
 }
 
 /// How to measure events.
@@ -77,6 +81,7 @@ fn at_least_one() -> clap::builder::RangedU64ValueParser {
 pub(crate) fn run(home: &Home, args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         BenchCommand::Events(args) => events(home, args),
+        BenchCommand::Edge(args) => edge::run(args),
     }
 }
 
@@ -90,7 +95,7 @@ fn events(home: &Home, args: &EventArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if !args.no_build {
-        compile::run_bench()?;
+        compile::run_bench(&["mainstay-bench"])?;
     }
     let folder = args.bin_dir.clone().unwrap_or_else(|| workspace::binary_folder(true));
     let path = program::find(&folder)?;

@@ -60,9 +60,9 @@ pub(crate) fn run_with_examples() -> anyhow::Result<()> {
 
 /// Builds what `bench` measures with. It stands alone: no other build has its profile, and nothing
 /// that is there for tests is to be in it.
-pub(crate) fn run_bench() -> anyhow::Result<()> {
-    let package = ["--package", "mainstay-bench"];
-    build("building what is measured, optimized", &package, &["--profile", "bench"])
+pub(crate) fn run_bench(packages: &[&str]) -> anyhow::Result<()> {
+    let packages: Vec<&str> = packages.iter().flat_map(|name| ["--package", *name]).collect();
+    build("building what is measured, optimized", &packages, &["--profile", "bench"])
 }
 
 fn build(what: &str, packages: &[&str], more: &[&str]) -> anyhow::Result<()> {

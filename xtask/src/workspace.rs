@@ -36,7 +36,7 @@ pub(crate) fn binary_folder(release: bool) -> PathBuf {
 
 /// xtask is built into the target folder itself, so its own path tells the folder whatever
 /// configuration moved it.
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
         return root().join(folder);
     }

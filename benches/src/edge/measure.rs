@@ -1,0 +1,102 @@
+//! Rounds over all contenders, and what each took.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::cases::Case;
+use super::contender::{Contender, Kind, direct};
+use super::load::{Score, fire};
+
+/// Connections of the load.
+const CONNECTIONS: u32 = 16;
+
+/// How long is fired before it counts, for connections, caches and the clock of the CPU.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// What was measured of one case of one contender, the median of all rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cell {
+    pub(super) per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    /// CPU time of the process for one request, in microseconds.
+    pub(super) cpu_micros: f64,
+}
+
+/// All cells.
+pub(super) type Figures = BTreeMap<(Case, Kind), Cell>;
+
+/// Fires at each contender in turn, case by case, round by round: what disturbs the machine for a
+/// while disturbs them all.
+pub(super) async fn rounds(
+    contenders: &[Contender],
+    cases: &[Case],
+    rounds: u32,
+    time: Duration,
+) -> anyhow::Result<Figures> {
+    let mut cells: BTreeMap<(Case, Kind), Vec<Cell>> = BTreeMap::new();
+    for round in 1..=rounds {
+        for case in cases {
+            for contender in contenders {
+                contender.verify(*case).await?;
+                let cell = one(contender, *case, time).await?;
+                eprintln!(
+                    "round {round}, {}, {}: {:.0}/s, {:.1} us",
+                    case.name(),
+                    contender.kind.name(),
+                    cell.per_second,
+                    cell.cpu_micros
+                );
+                cells.entry((*case, contender.kind)).or_default().push(cell);
+            }
+        }
+    }
+    Ok(cells.into_iter().map(|(key, cells)| (key, median(&cells))).collect())
+}
+
+async fn one(contender: &Contender, case: Case, time: Duration) -> anyhow::Result<Cell> {
+    let (address, shot) = (contender.address, contender.shot(case));
+    fire(address, &shot, CONNECTIONS, WARM_UP, None).await?;
+    let before = contender.cpu_seconds()?;
+    let score = fire(address, &shot, CONNECTIONS, time, None).await?;
+    Ok(cell(&score, contender.cpu_seconds()? - before))
+}
+
+fn cell(score: &Score, cpu_seconds: f64) -> Cell {
+    Cell {
+        per_second: score.per_second(),
+        p50_ms: score.percentile_ms(0.5),
+        p99_ms: score.percentile_ms(0.99),
+        cpu_micros: cpu_seconds * 1e6 / score.requests as f64,
+    }
+}
+
+/// By each figure for itself.
+fn median(cells: &[Cell]) -> Cell {
+    let of = |figure: fn(&Cell) -> f64| {
+        let mut figures: Vec<f64> = cells.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures.get(figures.len() / 2).copied().unwrap_or_default()
+    };
+    Cell {
+        per_second: of(|cell| cell.per_second),
+        p50_ms: of(|cell| cell.p50_ms),
+        p99_ms: of(|cell| cell.p99_ms),
+        cpu_micros: of(|cell| cell.cpu_micros),
+    }
+}
+
+/// What a contender adds to the 99th percentile at half its load, in milliseconds.
+pub(super) async fn added_p99_ms(
+    backend: &Backend,
+    contender: &Contender,
+    per_second: f64,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let rate = Some(per_second / 2.0);
+    let without = fire(backend.address, &direct(Case::Get), CONNECTIONS, time, rate).await?;
+    let shot = contender.shot(Case::Get);
+    let with = fire(contender.address, &shot, CONNECTIONS, time, rate).await?;
+    Ok(with.percentile_ms(0.99) - without.percentile_ms(0.99))
+}

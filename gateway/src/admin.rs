@@ -44,7 +44,8 @@ fn describe(table: &RouteTable) -> Json {
 }
 
 fn services(table: &RouteTable) -> Json {
-    let mut names: Vec<&str> = table.routes.iter().map(|route| route.service.as_str()).collect();
+    let mut names: Vec<&str> =
+        table.routes.iter().map(|route| route.rpc.service.as_str()).collect();
     names.extend(table.present.iter().map(String::as_str));
     names.sort_unstable();
     names.dedup();
@@ -56,7 +57,7 @@ fn row(route: &Route) -> Json {
     json!({
         "method": route.method.as_str(),
         "path": route.template.text(),
-        "service": route.service,
-        "rpc": route.policy.full_name,
+        "service": route.rpc.service,
+        "rpc": route.rpc.policy.full_name,
     })
 }

@@ -67,6 +67,10 @@ pub struct GatewaySettings {
     /// How long a request's body may take to arrive. Default: `30s`.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
+    /// How long a stream of server-sent events is silent before a comment says that it lives, so that
+    /// nobody on the way takes it for dead. Default: `15s`.
+    #[serde(with = "humantime_serde")]
+    pub stream_heartbeat: Duration,
     /// The longest path and query in bytes. Default: 8192.
     pub uri_max_bytes: usize,
 }
@@ -106,6 +110,7 @@ impl Default for GatewaySettings {
             entitlements_fresh: Duration::from_secs(1),
             entitlements_kept: Duration::from_secs(300),
             body_timeout: Duration::from_secs(30),
+            stream_heartbeat: Duration::from_secs(15),
             uri_max_bytes: 8192,
         }
     }
@@ -117,6 +122,10 @@ impl ServiceSettings for GatewaySettings {
     fn validate(&self) -> anyhow::Result<()> {
         ensure!(self.ip_burst > 0, "gateway.ip_burst is 0: nobody could call; set it above 0");
         ensure!(self.rate_keys > 0, "gateway.rate_keys is 0; set it above 0");
+        ensure!(
+            !self.stream_heartbeat.is_zero(),
+            "gateway.stream_heartbeat is 0s; set it above 0, such as 15s"
+        );
         for (class, plans) in &self.rates {
             ensure!(
                 plans.contains_key(DEFAULT_PLAN),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use mainstay::contract::billing::RemoteEntitlements;
 use mainstay::kernel::policy::Authorizer;
 use mainstay::kernel::telemetry::Metrics;
@@ -16,15 +17,22 @@ pub(crate) mod body;
 pub(crate) mod client_ip;
 pub(crate) mod cors;
 pub(crate) mod exchange;
+pub(crate) mod front;
+pub(crate) mod grpc;
 pub(crate) mod hygiene;
 pub(crate) mod ip_limit;
 pub(crate) mod live;
+pub(crate) mod messages;
 pub(crate) mod observe;
 pub(crate) mod own;
 pub(crate) mod problem;
 pub(crate) mod rate;
+pub(crate) mod reply;
 pub(crate) mod request_id;
+pub(crate) mod rest;
+pub(crate) mod timeout;
 pub(crate) mod upstream;
+pub(crate) mod web;
 
 use exchange::Exchange;
 use ip_limit::IpLimit;
@@ -78,24 +86,27 @@ pub(crate) fn stack(edge: Arc<Edge>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
         .layer(option_layer(edge.ip_limit.as_ref().map(ip_limit::layer)));
 
-    let serve = move |request: Request| {
+    let fallback = move |request: Request| {
         let edge = Arc::clone(&edge);
-        async move {
-            let (mut exchange, body) = match Exchange::route(edge, request) {
-                Ok(routed) => routed,
-                Err(reply) => return reply,
-            };
-            let outcome = async {
-                exchange.token().await?;
-                exchange.rate_class().await?;
-                exchange.message(body).await?;
-                exchange.entitlement().await?;
-                exchange.permission().await?;
-                exchange.call().await
-            };
-            let outcome = outcome.await;
-            exchange.reply(outcome)
-        }
+        web::unwrapped(request, move |request| serve(edge, request))
     };
-    Router::new().fallback(serve).layer(layers)
+    Router::new().fallback(fallback).layer(layers)
+}
+
+/// The inner stages, the same for every protocol.
+async fn serve(edge: Arc<Edge>, request: Request) -> Response {
+    let (mut exchange, body) = match Exchange::route(edge, request) {
+        Ok(routed) => routed,
+        Err(reply) => return reply,
+    };
+    let outcome = async {
+        exchange.token().await?;
+        exchange.rate_class().await?;
+        let sending = exchange.message(body).await?;
+        exchange.entitlement().await?;
+        exchange.permission().await?;
+        exchange.call(sending).await
+    };
+    let outcome = outcome.await;
+    exchange.reply(outcome)
 }

@@ -29,7 +29,8 @@ pub(crate) fn json(value: &Json) -> Response {
     raw(JSON, value.to_string().into())
 }
 
-fn raw(content_type: &str, data: bytes::Bytes) -> Response {
+/// A reply of bytes.
+pub(crate) fn raw(content_type: &str, data: bytes::Bytes) -> Response {
     let mut response = Response::new(Body::from(data));
     let content_type = HeaderValue::from_str(content_type)
         .ok()

@@ -41,19 +41,17 @@ pub(crate) const ALLOW_DETAIL: &str = "allow";
 /// Renders a refusal.
 pub(crate) fn response(error: &Error, request_id: &str) -> Response {
     log_fault(error);
-    let status = StatusCode::from_u16(error.code().http).unwrap_or(StatusCode::BAD_GATEWAY);
-    let refused = Refused(Arc::new(Refusal {
-        code: error.code().reason.to_string(),
-        message: error.message().to_owned(),
-        request_id: request_id.to_owned(),
-        details: details(error),
-    }));
-    let body = json!({ "error": &*refused.0 });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
+    let refused = Refused::new(error, request_id);
+    let mut response = Response::new(Body::from(refused.json().to_string()));
+    *response.status_mut() = status(error);
     *response.headers_mut() = headers(error);
     response.extensions_mut().insert(refused);
     response
+}
+
+/// The HTTP status of an error.
+pub(crate) fn status(error: &Error) -> StatusCode {
+    StatusCode::from_u16(error.code().http).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
 /// What a refusal says, kept beside the response for the access log and for problem details.
@@ -69,6 +67,21 @@ struct Refusal {
 }
 
 impl Refused {
+    /// What an error says in reply to a request.
+    pub(crate) fn new(error: &Error, request_id: &str) -> Self {
+        Self(Arc::new(Refusal {
+            code: error.code().reason.to_string(),
+            message: error.message().to_owned(),
+            request_id: request_id.to_owned(),
+            details: details(error),
+        }))
+    }
+
+    /// `{"error": …}`
+    pub(crate) fn json(&self) -> Json {
+        json!({ "error": &*self.0 })
+    }
+
     /// The row of the table of error codes.
     pub(crate) fn code(&self) -> &str {
         &self.0.code
@@ -90,9 +103,25 @@ impl Refused {
     }
 }
 
-/// What a service's status means for a REST caller: fields by the names the caller knows, and
+/// The code of a refusal in another protocol than REST, for the access log.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedCode(String);
+
+impl RefusedCode {
+    /// That of an error.
+    pub(crate) fn of(error: &Error) -> Self {
+        Self(error.code().reason.to_string())
+    }
+
+    /// The row of the table of error codes.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a service's status means for a caller: fields by the names the caller knows, and
 /// nothing of what the network or a library says about itself.
-pub(crate) fn from_upstream(status: &Status, service: &str, binding: &Binding) -> Error {
+pub(crate) fn from_upstream(status: &Status, service: &str, binding: Option<&Binding>) -> Error {
     let upstream = Error::from_status(status);
     let stated = status_has_reason(status);
     let message = match status.code() {
@@ -103,7 +132,7 @@ pub(crate) fn from_upstream(status: &Status, service: &str, binding: &Binding) -
     };
     let mut error = Error::new(upstream.code().clone(), message);
     for violation in upstream.violations() {
-        error = error.field(binding.caller_name(&violation.field), &violation.description);
+        error = error.field(caller_name(binding, &violation.field), &violation.description);
     }
     for quota in upstream.quotas() {
         error = error.quota(&quota.subject, &quota.description);
@@ -122,28 +151,33 @@ pub(crate) fn from_upstream(status: &Status, service: &str, binding: &Binding) -
 }
 
 /// The same error with its fields named as the REST caller knows them.
-pub(crate) fn for_caller(error: Error, binding: &Binding) -> Error {
+pub(crate) fn for_caller(error: Error, binding: Option<&Binding>) -> Error {
     if error.violations().is_empty() {
         return error;
     }
     let mut named =
         Error::new(error.code().clone(), caller_message(error.message(), &error, binding));
     for violation in error.violations() {
-        named = named.field(binding.caller_name(&violation.field), &violation.description);
+        named = named.field(caller_name(binding, &violation.field), &violation.description);
     }
     named
 }
 
 /// A message begins with the name of the first field at fault; that name is the caller's too.
-fn caller_message(message: &str, error: &Error, binding: &Binding) -> String {
+fn caller_message(message: &str, error: &Error, binding: Option<&Binding>) -> String {
     error
         .violations()
         .first()
         .and_then(|first| {
             let rest = message.strip_prefix(&first.field)?;
-            Some(format!("{}{rest}", binding.caller_name(&first.field)))
+            Some(format!("{}{rest}", caller_name(binding, &first.field)))
         })
         .unwrap_or_else(|| message.to_owned())
+}
+
+/// The name by which the caller knows a field; without a binding that of the contract.
+fn caller_name(binding: Option<&Binding>, field: &str) -> String {
+    binding.map_or_else(|| field.to_owned(), |binding| binding.caller_name(field))
 }
 
 fn status_has_reason(status: &Status) -> bool {
@@ -199,7 +233,7 @@ pub(crate) fn whole_seconds(duration: std::time::Duration) -> u64 {
 }
 
 /// Our faults are logged here, once, with their causes.
-fn log_fault(error: &Error) {
+pub(crate) fn log_fault(error: &Error) {
     if error.code().http >= 500 {
         let cause = error.cause().map(|cause| format!("{cause:#}"));
         tracing::warn!(code = %error.code().reason, cause, "a request failed for no fault of its own");

@@ -27,7 +27,7 @@ pub(crate) fn document(table: &RouteTable) -> Json {
     let mut tags: BTreeMap<String, String> = BTreeMap::new();
     let mut operation_ids = BTreeSet::new();
     for route in &table.routes {
-        let service = route.descriptor.parent_service();
+        let service = route.rpc.descriptor.parent_service();
         let tag = service.name().to_owned();
         tags.entry(tag).or_insert_with(|| comments.of_service(service));
         let mut operation = operation::operation(route, &mut schemas, &mut comments);

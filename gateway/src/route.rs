@@ -1,11 +1,12 @@
 //! The route table: which HTTP request is which gRPC call.
 //!
-//! Each service's descriptors compile to its routes; the table joins the routes of all services.
+//! What the gateway may call is an [`Rpc`], found by its gRPC path; a [`Route`] is one binding of it to HTTP.
+//! Each service's descriptors compile to its RPCs and routes; the table joins the routes of all services.
 //! Where two want the same path and method, the older one stays and the other is reported. A
 //! service that is gone keeps its routes, so that its callers hear 503 and not 404. Readers take
 //! the whole table at once from [`LiveTable`]; it is replaced, never changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,25 +29,43 @@ use tree::{Found, Path, Tree};
 use crate::transcode::binding::Binding;
 use crate::transcode::render::ReplyPlan;
 
-/// One HTTP route to one gRPC method.
+/// One gRPC method that the gateway may call, in whatever protocol it is asked for it.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct Rpc {
     /// The service that answers, such as `identity-svc`.
     pub(crate) service: String,
-    /// The HTTP method.
-    pub(crate) method: Method,
-    /// The path template.
-    pub(crate) template: Template,
     /// The gRPC method's path.
     pub(crate) grpc_path: PathAndQuery,
     /// What the contract states about it.
     pub(crate) policy: Arc<MethodPolicy>,
+    /// The method, for its messages and its documentation.
+    pub(crate) descriptor: MethodDescriptor,
+}
+
+/// One HTTP route to one gRPC method.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// What it calls.
+    pub(crate) rpc: Arc<Rpc>,
+    /// The HTTP method.
+    pub(crate) method: Method,
+    /// The path template.
+    pub(crate) template: Template,
+    /// In what the messages travel.
+    pub(crate) form: Form,
     /// How the request fills the message.
     pub(crate) binding: Binding,
     /// How the response message becomes the reply.
     pub(crate) reply: ReplyPlan,
-    /// The method, for its documentation.
-    pub(crate) descriptor: MethodDescriptor,
+}
+
+/// In what the messages of a route travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One message each way: a request and its reply.
+    Unary,
+    /// The reply is a stream: its messages are written as they come.
+    Stream,
 }
 
 /// A route that lost its place to an older one, or that could not be compiled.
@@ -72,13 +91,14 @@ pub(crate) struct RouteTable {
     /// The services that have an instance.
     pub(crate) present: BTreeSet<String>,
     tree: Tree<Route>,
+    rpcs: HashMap<String, Arc<Rpc>>,
 }
 
 /// The table that requests are answered by right now.
 pub(crate) type LiveTable = Arc<ArcSwap<RouteTable>>;
 
 /// A request's route and what its path says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// The route.
     pub(crate) route: Arc<Route>,
@@ -100,6 +120,7 @@ impl RouteTable {
     pub(crate) fn new(
         version: u64,
         mut routes: Vec<Arc<Route>>,
+        rpcs: HashMap<String, Arc<Rpc>>,
         refusals: Vec<Refusal>,
         present: BTreeSet<String>,
     ) -> Self {
@@ -111,7 +132,7 @@ impl RouteTable {
         for route in &routes {
             tree.insert(&route.template.shape(), route.method.clone(), Arc::clone(route));
         }
-        Self { version, routes, refusals, present, tree }
+        Self { version, routes, refusals, present, tree, rpcs }
     }
 
     /// The route of a request. HEAD is answered by the route of GET.
@@ -126,6 +147,11 @@ impl RouteTable {
             Found::OtherMethods(methods) => Err(NoRoute::Method(allowed(methods))),
             Found::Nothing => Err(NoRoute::Path),
         }
+    }
+
+    /// The RPC at a gRPC path.
+    pub(crate) fn rpc(&self, path: &str) -> Option<&Arc<Rpc>> {
+        self.rpcs.get(path)
     }
 
     /// The methods that a path takes, for `OPTIONS`.

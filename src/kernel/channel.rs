@@ -20,8 +20,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
-use tonic::Status;
+use http_body_util::Full;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::kernel::call;
 use crate::kernel::policy::PolicyTable;
@@ -42,6 +43,9 @@ mod replay;
 mod reply;
 mod transport;
 mod web;
+
+pub use message::framed;
+pub use metadata::timeout;
 
 use exchange::{Exchange, Traits};
 
@@ -70,6 +74,18 @@ pub struct UnaryReply {
     pub message: Bytes,
     /// The reply's metadata.
     pub metadata: HeaderMap,
+    /// What came after the message, the status among it.
+    pub trailers: HeaderMap,
+}
+
+/// The reply of a call that streams: its status comes with the trailers of the body.
+#[derive(Debug)]
+pub struct StreamReply {
+    /// The reply's metadata.
+    pub metadata: HeaderMap,
+    /// Messages, each after the five bytes of its prefix, then the trailers. Dropping it cancels the
+    /// call.
+    pub body: Body,
 }
 
 impl MeshChannel {
@@ -120,12 +136,37 @@ impl MeshChannel {
         metadata: HeaderMap,
         options: UnaryOptions,
     ) -> Result<UnaryReply, Status> {
-        let mut request = Request::new(Body::new(message::framed(message)));
+        let mut request = Request::new(Body::new(Full::new(framed(&message))));
         *request.uri_mut() = path.clone().into();
         *request.headers_mut() = metadata;
         let deadline = earliest(Instant::now() + options.deadline);
         let traits = Traits { deadline, idempotent: options.idempotent, unary: true };
         message::read_reply(self.measured(request, traits).await).await
+    }
+
+    /// Makes a call of which either side is a stream. `body` yields messages, each after the five bytes
+    /// of its prefix ([`framed`]); an error from it resets the call. The `deadline` is for the beginning
+    /// of the reply and travels with the call; how long the reply may go on is the caller's to say.
+    ///
+    /// The call is repeated only as long as no server has looked at it. An error is the status that
+    /// came in place of a reply.
+    pub async fn stream(
+        &self,
+        path: &PathAndQuery,
+        body: Body,
+        metadata: HeaderMap,
+        deadline: Duration,
+    ) -> Result<StreamReply, Status> {
+        let mut request = Request::new(body);
+        *request.uri_mut() = path.clone().into();
+        *request.headers_mut() = metadata;
+        let deadline = earliest(Instant::now() + deadline);
+        let traits = Traits { deadline, idempotent: false, unary: false };
+        let (head, body) = self.measured(request, traits).await.into_parts();
+        match Status::from_header_map(&head.headers) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(StreamReply { metadata: head.headers, body }),
+        }
     }
 
     async fn measured(&self, request: Request<Body>, traits: Traits) -> Response<Body> {

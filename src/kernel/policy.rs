@@ -15,6 +15,7 @@ mod field;
 mod options;
 mod redact;
 mod rules;
+mod stream;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +35,7 @@ pub use field::{FieldPath, ResourceTemplate};
 pub(crate) use redact::is_personal;
 pub use redact::{Redactor, redacted};
 pub use rules::MessageRules;
+pub use stream::{Resumption, StreamRules};
 
 /// The policies of all methods of a descriptor pool.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +92,10 @@ pub struct MethodPolicy {
     pub style: EdgeStyle,
     /// HTTP request headers that the gateway hands on as metadata.
     pub request_headers: Vec<HeaderName>,
+    /// Metadata of the reply that the gateway hands to the caller.
+    pub response_headers: Vec<HeaderName>,
+    /// How a stream of replies is taken up again; `None` where it cannot be.
+    pub resumption: Option<Resumption>,
     /// What may be repeated.
     pub idempotency: Idempotency,
     /// Whether the method has a route on the REST edge.

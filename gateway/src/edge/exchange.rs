@@ -1,82 +1,102 @@
-//! One request that has a route, on its way through the inner stages.
+//! One request that is for an RPC, on its way through the inner stages, whatever protocol it came in.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use http::{HeaderMap, HeaderValue, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
-use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNAUTHENTICATED};
+use mainstay::kernel::error::{Error, Result, UNAUTHENTICATED};
 use mainstay::kernel::policy::{Access, Entitlements as _};
 
 use super::client_ip::ClientIp;
+use super::front::{self, Found, Front};
+use super::messages::Messages;
 use super::observe::Answered;
-use super::{Edge, body, hygiene, request_id, upstream};
-use crate::cursor::Listing;
-use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
-use crate::route::{NoRoute, RouteTable, Target};
-use crate::transcode::query::{self, Parameters};
-use crate::transcode::request::Parts;
+use super::{Edge, grpc, hygiene, request_id, rest, timeout};
+use crate::error;
+use crate::route::Rpc;
+use crate::transcode::binding::Binding;
+use crate::transcode::query::Parameters;
 
 /// A request between route and reply.
+#[derive(Clone)]
 pub(crate) struct Exchange {
     pub(super) edge: Arc<Edge>,
-    pub(super) target: Target,
+    pub(super) front: Front,
+    pub(super) rpc: Arc<Rpc>,
     pub(super) head: request::Parts,
     pub(super) client: ClientIp,
     /// Who calls and until when.
     pub(super) call: Arc<Call>,
-    /// The query without its cursor.
+    /// When the caller stops waiting, if it says so.
+    pub(super) patience: Option<Instant>,
+    /// The query of a route, without its cursor.
     pub(super) parameters: Parameters,
-    /// The request message in protobuf encoding.
+    /// The request message in protobuf encoding; of a stream, the first one if a policy asks for it.
     pub(super) message: Bytes,
     /// Headers that every reply from here on carries.
     pub(super) reply_headers: HeaderMap,
 }
 
+/// What is sent to the service.
+pub(crate) enum Sending {
+    /// The message of the exchange.
+    One,
+    /// Messages as they come.
+    Many(Messages),
+}
+
 impl Exchange {
-    /// Finds the route. `Err` is the reply to a request that has none, or that the gateway answers
-    /// itself.
+    /// Finds what the request is for. `Err` is the reply to a request that is for nothing there is, or
+    /// that the gateway answers itself.
     #[allow(clippy::result_large_err)] // replies are as large as they are
     pub(crate) fn route(
         edge: Arc<Edge>,
         request: Request,
     ) -> std::result::Result<(Self, Body), Response> {
+        let received = Instant::now();
         let table = edge.live.load_full();
         if let Some(page) = edge.pages.answer(&table, &request) {
             return Err(page);
         }
+        let protocol = front::protocol(&request);
         let found = hygiene::check(&request, edge.settings.uri_max_bytes)
-            .and_then(|()| find(&table, &request));
+            .and_then(|()| timeout::stated(protocol, request.headers()))
+            .and_then(|timeout| Ok((front::find(protocol, &table, &request)?, timeout)));
         let client = ClientIp::of(&request);
         let (head, body) = request.into_parts();
         match found {
-            Ok(Found::Options(methods)) => Err(options(&methods)),
-            Ok(Found::Target(target)) => {
+            Ok((Found::Options(methods), _)) => Err(options(&methods)),
+            Ok((Found::Call(front, rpc), timeout)) => {
+                let patience = timeout.and_then(|timeout| received.checked_add(timeout));
                 let exchange = Self {
-                    call: Arc::new(begin(client, &target)),
+                    call: Arc::new(begin(client, until(rpc.policy.deadline, patience))),
                     edge,
-                    target,
+                    front,
+                    rpc,
                     head,
                     client,
+                    patience,
                     parameters: Parameters::new(),
                     message: Bytes::new(),
                     reply_headers: HeaderMap::new(),
                 };
                 Ok((exchange, body))
             }
-            Err(error) => Err(error::response(&error, &request_id::current())),
+            Err(error) => Err(front::refuse(protocol, &error, &request_id::current())),
         }
     }
 
     /// Verifies the access token, where the method asks for a user.
     pub(crate) async fn token(&mut self) -> Result<()> {
-        if matches!(self.target.route.policy.access, Access::Public | Access::Webhook) {
+        if matches!(self.rpc.policy.access, Access::Public | Access::Webhook) {
             return Ok(());
         }
         let token = bearer(&self.head.headers)?;
@@ -98,7 +118,7 @@ impl Exchange {
     /// Takes the call's cost from the caller's bucket of the rate class.
     pub(crate) async fn rate_class(&mut self) -> Result<()> {
         let Some(rates) = &self.edge.rates else { return Ok(()) };
-        let policy = &self.target.route.policy;
+        let policy = &self.rpc.policy;
         let plan = self.call.user.as_ref().map(|user| user.plan.as_str());
         let subject = match &self.call.user {
             Some(user) => format!("user:{}", user.id),
@@ -110,41 +130,32 @@ impl Exchange {
         rates.take(row, &subject, policy.rate_cost, reply).await
     }
 
-    /// Reads body, query and path into the request message, and checks it by the contract's rules.
-    pub(crate) async fn message(&mut self, body: Body) -> Result<()> {
-        let route = Arc::clone(&self.target.route);
-        let mut parameters = query::parse(self.head.uri.query())?;
-        let cursor = match &route.binding.list {
-            Some(_) => query::take_cursor(&mut parameters)?,
-            None => None,
+    /// Reads the request message, and checks it by the contract's rules. Of a stream only the first is
+    /// read, and only where a policy asks for it.
+    pub(crate) async fn message(&mut self, body: Body) -> Result<Sending> {
+        let sending = match self.front.clone() {
+            Front::Rest(target) => rest::message(self, &target, body).await?,
+            Front::Grpc { .. } => grpc::message(self, body).await?,
         };
-        self.parameters = parameters;
-        let limit = route.policy.max_body_bytes;
-        let body = body::read(&self.head.headers, body, limit, self.edge.settings.body_timeout);
-        let body = body.await?;
-        let page_token = match cursor {
-            Some(cursor) => Some(self.edge.cursors.verify(&self.listing(), &cursor)?),
-            None => None,
-        };
-        self.message = route.binding.request(Parts {
-            captures: &self.target.captures,
-            parameters: &self.parameters,
-            content_type: content_type(&self.head.headers),
-            page_token: page_token.as_deref(),
-            body,
-        })?;
-        self.change_call(|call| call.deadline = Some(Instant::now() + route.policy.deadline));
-        route
-            .policy
-            .validate(&self.message)
-            .map_err(|error| error::for_caller(error, &route.binding))
+        match sending {
+            Sending::One => {
+                let deadline = until(self.rpc.policy.deadline, self.patience);
+                self.change_call(|call| call.deadline = Some(deadline));
+                self.validate()?;
+                Ok(Sending::One)
+            }
+            Sending::Many(messages) if self.rpc.policy.asks_the_message() => {
+                self.first_of(messages).await.map(Sending::Many)
+            }
+            sending => Ok(sending),
+        }
     }
 
     /// Checks that the caller's plan includes the feature that the method needs, by the same code as
     /// the service will. The plan that billing names is the one that the service hears of.
     pub(crate) async fn entitlement(&mut self) -> Result<()> {
         let edge = Arc::clone(&self.edge);
-        let policy = &self.target.route.policy;
+        let policy = &self.rpc.policy;
         if policy.feature.is_none() {
             return Ok(());
         }
@@ -159,38 +170,58 @@ impl Exchange {
     }
 
     /// Checks the permission, by the same code as the service will.
-    pub(crate) async fn permission(&mut self) -> Result<()> {
-        let policy = &self.target.route.policy;
-        let decision = policy.authorize(&self.call, &self.message, self.edge.authorizer.as_deref());
-        call::scope(Arc::clone(&self.call), decision).await
+    pub(crate) async fn permission(&self) -> Result<()> {
+        self.authorize().await
     }
 
     /// Makes the call and renders its reply.
-    pub(crate) async fn call(&mut self) -> Result<Response> {
-        call::scope(Arc::clone(&self.call), upstream::call(self)).await
+    pub(crate) async fn call(&mut self, sending: Sending) -> Result<Response> {
+        match self.front.clone() {
+            Front::Rest(target) => rest::call(self, &target, sending).await,
+            Front::Grpc { .. } => grpc::call(self, sending).await,
+        }
     }
 
     /// The reply, with the headers that belong to it.
     pub(crate) fn reply(self, outcome: Result<Response>) -> Response {
+        let protocol = self.front.protocol();
         let response =
-            outcome.unwrap_or_else(|error| error::response(&error, &self.call.request_id));
+            outcome.unwrap_or_else(|error| front::refuse(protocol, &error, &self.call.request_id));
         let mut response = finished(response, self.call.user.is_some());
         response.headers_mut().extend(self.reply_headers);
-        response.extensions_mut().insert(Answered::By(self.target.route));
+        response.extensions_mut().insert(match self.front {
+            Front::Rest(target) => Answered::By(Arc::clone(&target.route)),
+            Front::Grpc { .. } => Answered::Rpc(self.rpc),
+        });
         response
     }
 
-    /// The list that a cursor of this request belongs to.
-    pub(super) fn listing(&self) -> Listing<'_> {
-        let captures = self.target.captures.iter();
-        Listing {
-            method: self.target.route.grpc_path.path(),
-            caller: self.call.user.as_ref().map_or("", |user| user.id.as_str()),
-            path: captures
-                .map(|found| (found.field.join("."), found.text.clone().unwrap_or_default()))
-                .collect(),
-            parameters: self.parameters.clone(),
+    /// How the caller's request fills the message, where it came by a route.
+    pub(super) fn binding(&self) -> Option<&Binding> {
+        match &self.front {
+            Front::Rest(target) => Some(&target.route.binding),
+            Front::Grpc { .. } => None,
         }
+    }
+
+    /// Takes the first message of a stream for the policies that ask for it, and puts it back.
+    pub(super) async fn first_of(&mut self, mut messages: Messages) -> Result<Messages> {
+        let first = messages.next().await.transpose()?;
+        self.message = first.clone().unwrap_or_default();
+        self.validate()?;
+        Ok(stream::iter(first.map(Ok)).chain(messages).boxed())
+    }
+
+    /// Whether the caller holds the permission that the message of the exchange asks for.
+    pub(super) async fn authorize(&self) -> Result<()> {
+        let authorizer = self.edge.authorizer.as_deref();
+        let decision = self.rpc.policy.authorize(&self.call, &self.message, authorizer);
+        call::scope(Arc::clone(&self.call), decision).await
+    }
+
+    fn validate(&self) -> Result<()> {
+        let checked = self.rpc.policy.validate(&self.message);
+        checked.map_err(|error| error::for_caller(error, self.binding()))
     }
 
     fn change_call(&mut self, change: impl FnOnce(&mut Call)) {
@@ -203,30 +234,18 @@ fn nobody(does: &str) -> Error {
     Error::internal(anyhow::anyhow!("a route was admitted although nobody {does}"))
 }
 
-enum Found {
-    Target(Target),
-    Options(BTreeSet<String>),
+/// When a call ends: when the contract says, or when the caller stops waiting.
+fn until(deadline: Duration, patience: Option<Instant>) -> Instant {
+    let deadline = Instant::now() + deadline;
+    patience.map_or(deadline, |patience| patience.min(deadline))
 }
 
-fn find(table: &RouteTable, request: &Request) -> Result<Found> {
-    let path = request.uri().path();
-    if *request.method() == Method::OPTIONS
-        && let Some(methods) = table.methods(path)
-    {
-        return Ok(Found::Options(methods));
-    }
-    if table.version == 0 {
-        return Err(Error::unavailable("the routes are not known yet"));
-    }
-    match table.find(request.method(), path) {
-        Ok(target) if table.is_present(&target.route.service) => Ok(Found::Target(target)),
-        Ok(target) => Err(Error::unavailable(format!("{} is away", target.route.service))),
-        Err(NoRoute::Path) => Err(Error::new(NOT_FOUND, "there is nothing at this path")),
-        Err(NoRoute::Method(methods)) => {
-            let allow = methods.into_iter().collect::<Vec<_>>().join(", ");
-            let message = format!("{} is not allowed here, but {allow}", request.method());
-            Err(Error::new(METHOD_NOT_ALLOWED, message).detail(ALLOW_DETAIL, allow))
-        }
+fn begin(client: ClientIp, deadline: Instant) -> Call {
+    Call {
+        request_id: request_id::current(),
+        peer: client.0.to_string(),
+        user: None,
+        deadline: Some(deadline),
     }
 }
 
@@ -239,15 +258,6 @@ fn options(methods: &BTreeSet<String>) -> Response {
         response.headers_mut().insert(ALLOW, allow);
     }
     response
-}
-
-fn begin(client: ClientIp, target: &Target) -> Call {
-    Call {
-        request_id: request_id::current(),
-        peer: client.0.to_string(),
-        user: None,
-        deadline: Some(Instant::now() + target.route.policy.deadline),
-    }
 }
 
 /// What every reply carries: its type is to be believed, and what is a user's own is not stored.
@@ -275,8 +285,4 @@ fn bearer(headers: &HeaderMap) -> Result<&str> {
     let token = token.trim();
     let sound = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
     if sound { Ok(token) } else { Err(refused()) }
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(http::header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("unreadable"))
 }

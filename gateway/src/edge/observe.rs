@@ -17,14 +17,16 @@ use mainstay::kernel::telemetry::propagation;
 use tracing::Instrument as _;
 
 use super::{Edge, request_id};
-use crate::error::{self, Refused};
-use crate::route::Route;
+use crate::error::{self, Refused, RefusedCode};
+use crate::route::{Route, Rpc};
 
 /// The route that answered, an extension of the response.
 #[derive(Clone, Debug)]
 pub(crate) enum Answered {
     /// A route of the table.
     By(Arc<Route>),
+    /// An RPC that was asked for by its own path.
+    Rpc(Arc<Rpc>),
     /// A page of the gateway's own.
     Own(&'static str),
 }
@@ -49,6 +51,9 @@ pub(crate) async fn access_log(
     let elapsed = begun.elapsed();
     let status = response.status().as_u16();
     let answered = response.extensions().get::<Answered>();
+    let extensions = response.extensions();
+    let code = extensions.get::<Refused>().map(Refused::code);
+    let code = code.or(extensions.get::<RefusedCode>().map(RefusedCode::as_str));
     let template = answered.map_or(OTHER, Answered::template);
     edge.metrics.http_server_request(&method, template, status, elapsed);
     tracing::info!(
@@ -58,7 +63,7 @@ pub(crate) async fn access_log(
         status,
         duration_ms = elapsed.as_secs_f64() * 1000.0,
         rpc = answered.and_then(Answered::rpc),
-        code = response.extensions().get::<Refused>().map(Refused::code),
+        code,
         "{method} {template} {status}"
     );
     response
@@ -79,13 +84,15 @@ impl Answered {
     fn template(&self) -> &str {
         match self {
             Self::By(route) => route.template.text(),
+            Self::Rpc(rpc) => rpc.grpc_path.path(),
             Self::Own(path) => path,
         }
     }
 
     fn rpc(&self) -> Option<&str> {
         match self {
-            Self::By(route) => Some(route.policy.full_name.as_str()),
+            Self::By(route) => Some(route.rpc.policy.full_name.as_str()),
+            Self::Rpc(rpc) => Some(rpc.policy.full_name.as_str()),
             Self::Own(_) => None,
         }
     }

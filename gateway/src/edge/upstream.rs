@@ -1,42 +1,126 @@
-//! The call to the service, and its reply to the caller.
+//! The call to the service: one message for one, or streams.
 
-use axum::response::Response;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
-use mainstay::kernel::channel::UnaryOptions;
-use mainstay::kernel::error::Result;
-use mainstay::kernel::policy::EdgeStyle;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use mainstay::kernel::call;
+use mainstay::kernel::channel::{UnaryOptions, UnaryReply, framed};
+use mainstay::kernel::error::{Error, Result};
+use mainstay::kernel::policy::StreamRules;
+use tokio::sync::oneshot;
+use tonic::Status;
+use tonic::body::Body;
 
-use super::exchange::Exchange;
-use crate::{envelope, error};
+use super::exchange::{Exchange, Sending};
+use super::messages::Messages;
+use super::reply::Parts;
+use crate::error;
 
-/// Calls the service of the exchange's route. Runs within the exchange's call, from which the
-/// channel takes request id, user and deadline.
-pub(super) async fn call(exchange: &Exchange) -> Result<Response> {
-    let route = &exchange.target.route;
+/// The reply of a call that streams.
+pub(super) struct Streamed {
+    /// The metadata before the first message.
+    pub(super) metadata: HeaderMap,
+    /// What follows.
+    pub(super) parts: Parts,
+}
+
+/// Makes the unary call of an exchange.
+pub(super) async fn unary(exchange: &Exchange) -> Result<UnaryReply> {
+    let rpc = &exchange.rpc;
     let options = UnaryOptions {
-        deadline: route.policy.deadline,
-        idempotent: route.policy.idempotency.is_repeatable(),
+        deadline: left(exchange),
+        idempotent: rpc.policy.idempotency.is_repeatable(),
     };
-    let channel = (exchange.edge.channels)(&route.service);
-    let mut metadata = metadata(&exchange.head.headers, &route.policy.request_headers);
+    let channel = (exchange.edge.channels)(&rpc.service);
+    let metadata = handed_on(exchange);
+    let call = channel.unary(&rpc.grpc_path, exchange.message.clone(), metadata, options);
+    within(exchange, call).await.map_err(|status| failed(exchange, &status))
+}
+
+/// Begins a call of which either side is a stream.
+pub(super) async fn stream(exchange: &Exchange, sending: Sending) -> Result<Streamed> {
+    let rpc = &exchange.rpc;
+    let (body, fault) = match sending {
+        Sending::Many(messages) => {
+            let (body, fault) = judged(StreamRules::new(Arc::clone(&rpc.policy)), messages);
+            (body, Some(fault))
+        }
+        Sending::One => (Body::new(Full::new(framed(&exchange.message))), None),
+    };
+    let channel = (exchange.edge.channels)(&rpc.service);
+    let metadata = handed_on(exchange);
+    let call = channel.stream(&rpc.grpc_path, body, metadata, left(exchange));
+    let (reply, fault) = begun(within(exchange, call), fault).await?;
+    let reply = reply.map_err(|status| failed(exchange, &status))?;
+    let parts = Parts::new(Arc::clone(rpc), &reply.metadata, reply.body, deadline(exchange), fault);
+    Ok(Streamed { metadata: reply.metadata, parts })
+}
+
+/// Runs within the exchange's call, from which the channel takes request id, user and deadline.
+async fn within<F: Future>(exchange: &Exchange, call: F) -> F::Output {
+    call::scope(Arc::clone(&exchange.call), call).await
+}
+
+/// Waits for the reply to begin, or for what is wrong with the messages that are sent meanwhile.
+async fn begun<T>(
+    call: impl Future<Output = T>,
+    fault: Option<oneshot::Receiver<Error>>,
+) -> Result<(T, Option<oneshot::Receiver<Error>>)> {
+    let Some(mut fault) = fault else { return Ok((call.await, None)) };
+    tokio::pin!(call);
+    tokio::select! {
+        biased;
+        found = &mut fault => match found {
+            Ok(error) => Err(error),
+            Err(_) => Ok((call.await, None)),
+        },
+        reply = &mut call => Ok((reply, Some(fault))),
+    }
+}
+
+/// Messages as they are sent, each by the rules of the contract. What breaks a rule ends the call; why,
+/// the receiver hears before the call is reset.
+fn judged(mut rules: StreamRules, messages: Messages) -> (Body, oneshot::Receiver<Error>) {
+    let (sender, receiver) = oneshot::channel();
+    let mut sender = Some(sender);
+    let frames = messages.map(move |message| {
+        let judged = message.and_then(|message| rules.check(&message).map(|()| message));
+        judged.map(|message| Frame::data(framed(&message))).map_err(|error| {
+            // Nobody listens any more where the reply is over.
+            let _ = sender.take().map(|sender| sender.send(error));
+            Status::cancelled("the caller's messages ended in a fault")
+        })
+    });
+    (Body::new(StreamBody::new(frames)), receiver)
+}
+
+fn failed(exchange: &Exchange, status: &Status) -> Error {
+    error::from_upstream(status, &exchange.rpc.service, exchange.binding())
+}
+
+fn deadline(exchange: &Exchange) -> Instant {
+    exchange.call.deadline.unwrap_or_else(|| Instant::now() + exchange.rpc.policy.deadline)
+}
+
+fn left(exchange: &Exchange) -> Duration {
+    deadline(exchange).saturating_duration_since(Instant::now())
+}
+
+/// What of the caller's headers is handed on.
+fn handed_on(exchange: &Exchange) -> HeaderMap {
+    let (from, wanted) = (&exchange.head.headers, &exchange.rpc.policy.request_headers);
+    let mut metadata = metadata(from, wanted);
     // A token that nobody here verifies is the server's to verify, if the contract asks for it.
-    if exchange.edge.verifier.is_none() && route.policy.request_headers.contains(&AUTHORIZATION) {
-        let given = exchange.head.headers.get_all(AUTHORIZATION).iter().cloned();
+    if exchange.edge.verifier.is_none() && wanted.contains(&AUTHORIZATION) {
+        let given = from.get_all(AUTHORIZATION).iter().cloned();
         metadata.extend(given.map(|value| (AUTHORIZATION, value)));
     }
-    let reply = channel
-        .unary(&route.grpc_path, exchange.message.clone(), metadata, options)
-        .await
-        .map_err(|status| error::from_upstream(&status, &route.service, &route.binding))?;
-    let rendered = match route.policy.style {
-        EdgeStyle::Plain => route.reply.plain(&reply.message)?,
-        EdgeStyle::Envelope => {
-            let sign = |token: &str| exchange.edge.cursors.sign(&exchange.listing(), token);
-            route.reply.enveloped(&reply.message, &exchange.call.request_id, sign)?
-        }
-    };
-    Ok(envelope::reply(rendered))
+    metadata
 }
 
 /// The headers that the contract asks for, and nothing else of what the caller sent. What says who

@@ -14,16 +14,16 @@ use crate::transcode::query::{self, CURSOR};
 
 /// The operation of a route.
 pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
-    let description = comments.of_method(&route.descriptor);
-    let service = route.descriptor.parent_service();
+    let description = comments.of_method(&route.rpc.descriptor);
+    let service = route.rpc.descriptor.parent_service();
     let mut operation = json!({
-        "operationId": format!("{}_{}", service.name(), route.descriptor.name()),
+        "operationId": format!("{}_{}", service.name(), route.rpc.descriptor.name()),
         "summary": first_sentence(&description),
         "description": description,
         "tags": [service.name()],
         "security": security(route),
         "responses": responses(route, schemas, comments),
-        "x-rpc": route.policy.full_name,
+        "x-rpc": route.rpc.policy.full_name,
     });
     let parameters = parameters(route, schemas, comments);
     if !parameters.is_empty() {
@@ -32,20 +32,20 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Com
     if let Some(body) = request_body(route, schemas, comments) {
         operation["requestBody"] = body;
     }
-    if let Some(permission) = route.policy.access.permission() {
+    if let Some(permission) = route.rpc.policy.access.permission() {
         operation["x-permission"] = json!(permission);
     }
-    if let Some(feature) = &route.policy.feature {
+    if let Some(feature) = &route.rpc.policy.feature {
         operation["x-feature"] = json!(feature);
     }
-    if let Some(class) = &route.policy.rate_class {
+    if let Some(class) = &route.rpc.policy.rate_class {
         operation["x-rate-class"] = json!(class);
     }
     operation
 }
 
 fn security(route: &Route) -> Json {
-    match route.policy.access {
+    match route.rpc.policy.access {
         Access::Public | Access::Webhook => json!([]),
         _ => json!([{ "bearer": [] }]),
     }
@@ -71,7 +71,7 @@ fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> 
         });
         parameters.push(parameter("query", CURSOR, false, schema));
     }
-    for header in &route.policy.request_headers {
+    for header in &route.rpc.policy.request_headers {
         let schema = json!({ "type": "string" });
         parameters.push(parameter("header", header.as_str(), false, schema));
     }
@@ -110,10 +110,10 @@ fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -
 fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let mut responses = Map::new();
     responses.insert("200".into(), success(route, schemas, comments));
-    let has_user = !matches!(route.policy.access, Access::Public | Access::Webhook);
+    let has_user = !matches!(route.rpc.policy.access, Access::Public | Access::Webhook);
     let has_body = !matches!(route.binding.body, Body::Nothing);
     let is_restricted =
-        route.policy.access.permission().is_some() || route.policy.feature.is_some();
+        route.rpc.policy.access.permission().is_some() || route.rpc.policy.feature.is_some();
     let rows = [
         ("400", true),
         ("401", has_user),
@@ -151,8 +151,8 @@ fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Jso
 
 fn reply(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let binding = &route.binding;
-    let plain = route.policy.style == EdgeStyle::Plain;
-    let spelling = Spelling::of(route.policy.style);
+    let plain = route.rpc.policy.style == EdgeStyle::Plain;
+    let spelling = Spelling::of(route.rpc.policy.style);
     let data = match &binding.response_field {
         Some(field) => schemas.field(field, spelling, comments),
         None => match (&binding.list, plain) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use mainstay::kernel::policy::{Access, EdgeStyle, MethodPolicy, PolicyTable, Unstated};
+use mainstay::kernel::policy::{Access, EdgeStyle, GATEWAY, MethodPolicy, PolicyTable, Unstated};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 use super::rule::{self, HttpRule};
 use super::template::Template;
-use super::{Refusal, Route};
+use super::{Form, Refusal, Route, Rpc};
 use crate::transcode::binding::Binding;
 use crate::transcode::plan::{JsonPlan, Spelling};
 use crate::transcode::read::Unknown;
@@ -56,16 +56,18 @@ impl Reading {
     }
 }
 
-/// What a service offers on the REST edge.
+/// What a service offers at the edge.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compiled {
+    /// What of it the gateway may call.
+    pub(crate) rpcs: Vec<Arc<Rpc>>,
     /// Its routes.
     pub(crate) routes: Vec<Arc<Route>>,
     /// What of it cannot be routed.
     pub(crate) refusals: Vec<Refusal>,
 }
 
-/// Compiles the routes of those gRPC services that `service` serves. One method that cannot be
+/// Compiles the RPCs and routes of those gRPC services that `service` serves. One method that cannot be
 /// routed does not keep the others from it.
 pub(crate) fn compile(
     service: &str,
@@ -136,45 +138,62 @@ impl Compiled {
             Ok(rules) => rules,
             Err(reason) => return self.refuse(service, method.full_name(), reason),
         };
+        let rpc = match rpc(service, method, reading, policies) {
+            Ok(rpc) => Arc::new(rpc),
+            // What has no route is simply not for the gateway.
+            Err(_) if rules.is_empty() => return,
+            Err(reason) => return self.refuse(service, method.full_name(), reason),
+        };
         for rule in rules {
-            match route(service, method, &rule, reading, policies, messages) {
+            match route(&rpc, &rule, reading, messages) {
                 Ok(route) => self.routes.push(Arc::new(route)),
                 Err(reason) => self.refuse(service, method.full_name(), reason),
             }
         }
+        self.rpcs.push(rpc);
     }
 }
 
-fn route(
+fn rpc(
     service: &str,
     method: &MethodDescriptor,
-    rule: &HttpRule,
     reading: &Reading,
     policies: &PolicyTable,
-    messages: &Messages,
-) -> Result<Route, String> {
-    if method.is_client_streaming() || method.is_server_streaming() {
-        return Err("streams have no REST form".into());
-    }
+) -> Result<Rpc, String> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let policy = policies.method(&path).cloned().ok_or("it states no policy")?;
     if let Some(reason) = reading.refusal(&policy) {
         return Err(reason.into());
     }
-    let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
-    let table = messages.of(policy.style);
-    let unknown = reading.unknown();
-    let binding = Binding::compile(method, rule, &template, Arc::clone(&table), unknown)?;
-    let reply = ReplyPlan::new(table, &binding)?;
-    let grpc_path = PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?;
-    Ok(Route {
+    if matches!(reading, Reading::House) && !policy.callers.allow(GATEWAY, policy.routed) {
+        return Err("its callers do not name the gateway".into());
+    }
+    Ok(Rpc {
         service: service.to_owned(),
-        method: rule.method.clone(),
-        template,
-        grpc_path,
+        grpc_path: PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?,
         policy,
-        binding,
-        reply,
         descriptor: method.clone(),
     })
+}
+
+fn route(
+    rpc: &Arc<Rpc>,
+    rule: &HttpRule,
+    reading: &Reading,
+    messages: &Messages,
+) -> Result<Route, String> {
+    if rpc.policy.client_streaming {
+        return Err("streams of a client have no REST form".into());
+    }
+    let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
+    let (table, unknown) = (messages.of(rpc.policy.style), reading.unknown());
+    let mut binding =
+        Binding::compile(&rpc.descriptor, rule, &template, Arc::clone(&table), unknown)?;
+    let form = if rpc.policy.server_streaming { Form::Stream } else { Form::Unary };
+    if form == Form::Stream {
+        binding.list = None; // a stream has no pages
+    }
+    let reply = ReplyPlan::new(table, &binding)?;
+    let method = rule.method.clone();
+    Ok(Route { rpc: Arc::clone(rpc), method, template, form, binding, reply })
 }

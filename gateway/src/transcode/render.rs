@@ -126,7 +126,7 @@ impl ReplyPlan {
         request_id: &str,
         sign: impl FnOnce(&str) -> String,
     ) -> Result<Rendered> {
-        if let Some(raw) = self.raw(wire).map_err(Error::internal)? {
+        if let Some(raw) = self.part(wire)? {
             return Ok(raw);
         }
         let mut writer = self.writer(wire);
@@ -138,9 +138,22 @@ impl ReplyPlan {
         Ok(Rendered::Json { body: writer.out, etag })
     }
 
+    /// Renders one message of a stream: `{"data": …}` for an envelope, else bare.
+    pub(crate) fn element(&self, wire: &[u8], enveloped: bool) -> Result<Vec<u8>> {
+        let mut writer = self.writer(wire);
+        if enveloped {
+            writer.out.extend_from_slice(b"{\"data\":");
+        }
+        self.data(&mut writer, wire).map_err(Error::internal)?;
+        if enveloped {
+            writer.out.push(b'}');
+        }
+        Ok(writer.out)
+    }
+
     /// Renders without an envelope.
     pub(crate) fn plain(&self, wire: &Bytes) -> Result<Rendered> {
-        if let Some(raw) = self.raw(wire).map_err(Error::internal)? {
+        if let Some(raw) = self.part(wire)? {
             return Ok(raw);
         }
         let mut writer = self.writer(wire);
@@ -148,7 +161,7 @@ impl ReplyPlan {
         Ok(Rendered::Json { body: writer.out, etag: None })
     }
 
-    fn writer(&self, wire: &Bytes) -> Writer<'_> {
+    fn writer(&self, wire: &[u8]) -> Writer<'_> {
         Writer::new(&self.plan, Vec::with_capacity(wire.len() * GROWTH + ENVELOPE))
     }
 
@@ -237,7 +250,11 @@ impl ReplyPlan {
         Ok(etag.filter(|etag| !etag.is_empty()).map(str::to_owned))
     }
 
-    /// The reply where it is raw bytes.
+    /// The reply, or a part of it, where it is raw bytes.
+    pub(crate) fn part(&self, wire: &Bytes) -> Result<Option<Rendered>> {
+        self.raw(wire).map_err(Error::internal)
+    }
+
     fn raw(&self, wire: &Bytes) -> wire::Result<Option<Rendered>> {
         let body = match self.content {
             Content::Raw => wire.clone(),

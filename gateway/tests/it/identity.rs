@@ -16,7 +16,7 @@ const CLAIMS: [(&str, &str); 12] = [
     ("grpc-metadata-x-user-id", "root"),
     ("Grpc-Metadata-X-User-Plan", "ai"),
     ("x-forwarded-client-cert", "By=root"),
-    ("grpc-timeout", "1n"),
+    ("grpc-timeout", "4S"),
     ("cookie", "user=root"),
     ("if-match", "v1"),
     ("x-custom", "1"),

@@ -189,7 +189,7 @@ fn list(request: &Json) -> Json {
     page
 }
 
-fn fail(how: &str) -> Error {
+pub(crate) fn fail(how: &str) -> Error {
     use mainstay::kernel::error::*;
     match how {
         "conflict" => Error::new(

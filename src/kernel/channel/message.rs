@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::Response;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -11,14 +11,14 @@ use super::UnaryReply;
 /// One byte that says whether the message is compressed, four with its length.
 const PREFIX_BYTES: usize = 5;
 
-/// A message as the body of a request.
-pub(super) fn framed(message: Bytes) -> Full<Bytes> {
+/// A message with its prefix, as it stands in the body of a request or reply.
+pub fn framed(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);
     // A message longer than a protobuf may be (2 GiB) cannot have been encoded.
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.extend_from_slice(&message);
-    Full::new(framed.freeze())
+    framed.extend_from_slice(message);
+    framed.freeze()
 }
 
 /// The one message of a reply, or the status that came instead.
@@ -33,8 +33,9 @@ pub(super) async fn read_reply(response: Response<Body>) -> Result<UnaryReply, S
     if let Some(status) = late.filter(|status| status.code() != Code::Ok) {
         return Err(status);
     }
+    let trailers = collected.trailers().cloned().unwrap_or_default();
     let message = unframed(collected.to_bytes())?;
-    Ok(UnaryReply { message, metadata: head.headers })
+    Ok(UnaryReply { message, metadata: head.headers, trailers })
 }
 
 fn unframed(mut bytes: Bytes) -> Result<Bytes, Status> {

@@ -59,7 +59,7 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, deadline: Instant) {
 }
 
 /// Reads `grpc-timeout`; `None` when it is absent or makes no sense.
-pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -14,6 +14,8 @@ mod access;
 mod comments;
 #[path = "check/events.rs"]
 mod events;
+#[path = "check/headers.rs"]
+mod headers;
 #[path = "check/methods.rs"]
 mod methods;
 #[path = "check/options.rs"]
@@ -22,6 +24,8 @@ mod options;
 mod routes;
 #[path = "check/rules.rs"]
 mod rules;
+#[path = "check/streams.rs"]
+mod streams;
 #[path = "check/template.rs"]
 mod template;
 

@@ -12,8 +12,8 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use super::field::{FieldPath, ResourceTemplate};
 use super::rules::MessageRules;
 use super::{
-    Access, Audit, Callers, EdgeStyle, Idempotency, MethodPolicy, PolicyTable, Redactor, check,
-    options,
+    Access, Audit, Callers, EdgeStyle, Idempotency, MethodPolicy, PolicyTable, Redactor,
+    Resumption, check, options,
 };
 use crate::kernel::proto::policy as stated;
 
@@ -131,6 +131,12 @@ impl Compiler<'_> {
                 .or(self.unstated.map(|unstated| unstated.style))
                 .unwrap_or(EdgeStyle::Envelope),
             request_headers: self.request_headers(&policy)?,
+            response_headers: headers(&policy.response_headers)?,
+            resumption: policy
+                .stream
+                .as_ref()
+                .map(|stated| Resumption::resolve(method, stated))
+                .transpose()?,
             idempotency: idempotency(method),
             routed: options::has(self.pool, &declared, options::HTTP),
             client_streaming: method.is_client_streaming(),
@@ -148,10 +154,14 @@ impl Compiler<'_> {
 
 impl Compiler<'_> {
     fn request_headers(&self, policy: &stated::MethodPolicy) -> anyhow::Result<Vec<HeaderName>> {
-        let all = self.unstated.map(|unstated| unstated.request_headers.iter().cloned());
-        let own = policy.request_headers.iter().map(|name| Ok(name.parse()?));
-        all.into_iter().flatten().map(Ok).chain(own).collect()
+        let all = self.unstated.map(|unstated| unstated.request_headers.clone());
+        let own = headers(&policy.request_headers)?;
+        Ok(all.unwrap_or_default().into_iter().chain(own).collect())
     }
+}
+
+fn headers(names: &[String]) -> anyhow::Result<Vec<HeaderName>> {
+    names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
 fn stated(text: &str) -> Option<&str> {

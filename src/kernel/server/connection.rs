@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service as _;
 
 use super::activity::{Activity, InFlight, begun, quiet, silent};
@@ -50,6 +52,38 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The identity that the peer's certificate states; `None` without mTLS.
     pub identity: Option<Arc<str>>,
+}
+
+/// How what outlives its request, as an upgraded connection does, learns that the listener ends; an
+/// extension of every request. [`Serving::drain`](super::Serving::drain) waits until the last clone is
+/// dropped.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    draining: CancellationToken,
+    aborted: CancellationToken,
+    _task: TaskTrackerToken,
+}
+
+impl Ending {
+    /// Waits until the listener drains: what is under way is to come to its end.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Waits until the listener cuts off what has not ended.
+    pub async fn aborted(&self) {
+        self.aborted.cancelled().await;
+    }
+}
+
+impl State {
+    fn ending(&self) -> Ending {
+        Ending {
+            draining: self.draining.clone(),
+            aborted: self.aborted.clone(),
+            _task: self.tasks.token(),
+        }
+    }
 }
 
 /// What every connection of a listener is served with.
@@ -105,6 +139,7 @@ where
         let guard = InFlight::start(&activity, &acceptance.state);
         request.extensions_mut().insert(ConnectInfo(peer.address));
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(acceptance.state.ending());
         let last = (request.version() < Version::HTTP_2).then(|| acceptance.state.leaving.clone());
         let reply = app.clone().call(request);
         async move {
@@ -116,7 +151,8 @@ where
         }
     });
     let builder = builder(&acceptance.limits);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // Errors are the client's: it broke off, or spoke no HTTP.
         _ = connection.as_mut() => return,

@@ -46,7 +46,7 @@ pub(super) struct State {
     pub(super) aborted: CancellationToken,
     /// Requests in flight over all connections.
     pub(super) in_flight: AtomicUsize,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     stopped_accepting: CancellationToken,
 }
 

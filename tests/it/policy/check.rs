@@ -89,11 +89,42 @@ fn access_and_route_must_fit() {
         option (mainstay.policy.v1.method) = {{ internal: true callers: '*' }};"
     );
     assert_refused(&method(&routed), "Sample.Do", &["is internal and has a route; remove"]);
-    let stream = format!(
-        "service Sample {{ rpc Do(Request) returns (stream Reply) {{ {READS}
-        option (mainstay.policy.v1.method) = {{ internal: true callers: '*' }}; }} }} {MESSAGES}"
-    );
-    assert_refused(&compile(&stream), "Sample.Do", &["is a streaming method"]);
+}
+
+#[test]
+fn a_stream_states_how_it_is_taken_up_again_by_fields_that_are_there() {
+    let streamed = |kinds: &str, policy: &str| {
+        let (takes, returns) = kinds.split_once(' ').unwrap();
+        compile(&format!(
+            "service Sample {{ rpc Do({takes} Request) returns ({returns} Reply) {{ {READS}
+            option (mainstay.policy.v1.method) = {{ internal: true callers: '*' {policy} }}; }} }} \
+            {MESSAGES}"
+        ))
+    };
+    let sound = streamed(" stream", "deadline: { seconds: 3600 }");
+    assert_eq!(check_policies(&sound), Vec::<String>::new(), "streams may last");
+    for kinds in [" ", "stream stream", "stream "] {
+        let stated = streamed(kinds, "stream: { resume_field: 'id' id_field: 'id' }");
+        assert_refused(&stated, "Sample.Do", &["states `stream`", "leave it out"]);
+    }
+    for (option, other) in
+        [("resume_field", "id_field: 'text'"), ("id_field", "resume_field: 'id'")]
+    {
+        for field in ["", "none", "a.b"] {
+            let stated = streamed(" stream", &format!("stream: {{ {option}: '{field}' {other} }}"));
+            assert_refused(&stated, "Sample.Do", &[option, "name a string field"]);
+        }
+    }
+}
+
+#[test]
+fn headers_of_replies_are_in_lower_case_and_not_the_platforms() {
+    for header in
+        ["", "X-Total", "content-type", "connection", "grpc-status", "access-control-max-age"]
+    {
+        let stated = policy(&format!("authenticated: true response_headers: '{header}'"));
+        assert_refused(&stated, "Sample.Do", &["the response header", header]);
+    }
 }
 
 #[test]

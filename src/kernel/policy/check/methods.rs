@@ -4,17 +4,10 @@ use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{DynamicMessage, MethodDescriptor, ServiceDescriptor, Value};
 
 use super::options::{self, flag, nanoseconds, read, string_at, text, texts};
-use super::{Faults, access};
+use super::{Faults, access, headers, streams};
 
 /// Deadline of a service that states none.
 const DEFAULT_DEADLINE_NANOSECONDS: i128 = 5_000_000_000;
-
-/// Headers that say who calls, or that the platform sets itself: never to be taken from outside.
-const RESERVED_HEADERS: [&str; 6] =
-    ["authorization", "cookie", "traceparent", "tracestate", "x-request-id", "x-session-id"];
-
-/// Beginnings of such headers.
-const RESERVED_PREFIXES: [&str; 3] = ["grpc-", "x-user-", "x-forwarded-"];
 
 pub(super) fn check(service: &ServiceDescriptor, faults: &mut Faults) {
     let pool = service.parent_pool();
@@ -54,19 +47,18 @@ pub(super) struct Stated {
 
 impl Stated {
     fn check(&self, faults: &mut Vec<String>) {
-        if self.method.is_client_streaming() || self.method.is_server_streaming() {
-            faults.push(
-                "is a streaming method, whose messages no policy covers; take and return one \
-                 message, in pages where there are many"
-                    .to_owned(),
-            );
-        }
         access::check(self, faults);
         self.check_fields(faults);
         self.check_change(faults);
         self.check_deadline(faults);
         self.check_callers(faults);
-        self.check_headers(faults);
+        headers::check(&self.policy, faults);
+        streams::check(self, faults);
+    }
+
+    /// Whether either side sends a stream, which may well last longer than any one call.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.method.is_client_streaming() || self.method.is_server_streaming()
     }
 
     pub(super) fn is_routed(&self) -> bool {
@@ -143,7 +135,7 @@ impl Stated {
         let limit = limit.as_ref().map_or(DEFAULT_DEADLINE_NANOSECONDS, nanoseconds);
         if !is_positive(&self.policy, "deadline") {
             faults.push("the deadline is not longer than 0 s; state a longer one".to_owned());
-        } else if nanoseconds(&deadline) > limit {
+        } else if nanoseconds(&deadline) > limit && !self.is_streaming() {
             faults.push(
                 "the deadline is longer than the service's; state a shorter one, or a longer one \
                  for the service"
@@ -166,23 +158,6 @@ impl Stated {
             );
         }
     }
-
-    fn check_headers(&self, faults: &mut Vec<String>) {
-        for header in texts(&self.policy, "request_headers") {
-            let is_name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-            if header.is_empty() || !header.bytes().all(is_name) {
-                faults.push(format!(
-                    "the request header {header:?} is no header name in lower case; write it such \
-                     as \"if-match\""
-                ));
-            } else if is_reserved(&header) {
-                faults.push(format!(
-                    "the request header {header:?} is set by the platform and cannot be handed \
-                     on; leave it out"
-                ));
-            }
-        }
-    }
 }
 
 fn is_positive(policy: &DynamicMessage, field: &str) -> bool {
@@ -199,9 +174,4 @@ fn is_service(caller: &str) -> bool {
             name.starts_with(|first: char| first.is_ascii_lowercase())
                 && name.split('-').all(is_word)
         })
-}
-
-fn is_reserved(header: &str) -> bool {
-    RESERVED_HEADERS.contains(&header)
-        || RESERVED_PREFIXES.iter().any(|prefix| header.starts_with(prefix))
 }

@@ -13,6 +13,9 @@ use crate::kernel::error::{Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, Result, U
 /// One byte that says whether the message is compressed, four with its length.
 const PREFIX_BYTES: usize = 5;
 
+/// Judges one message of a stream.
+pub(super) type Check = Box<dyn FnMut(&[u8]) -> Result<()> + Send>;
+
 /// The first message of a request, and the whole body for the service.
 pub(super) struct Read {
     pub(super) message: Bytes,
@@ -37,11 +40,11 @@ pub(super) async fn read_unary(mut body: Body, max_bytes: usize) -> Result<Read>
     Ok(Read { message, body: Body::from(buffer) })
 }
 
-/// Reads the first message of a stream; the others pass through, each within the limit. A stream
-/// without any is taken as one empty message.
-pub(super) async fn read_stream(mut body: Body, max_bytes: usize) -> Result<Read> {
+/// Reads the first message of a stream; all pass through, each within the limit and if `check` finds
+/// nothing wrong with it. A stream without any is taken as one empty message.
+pub(super) async fn read_stream(mut body: Body, max_bytes: usize, check: Check) -> Result<Read> {
     let (buffer, message) = read_first(&mut body, max_bytes).await?;
-    let rest = Limited { read: Some(buffer), body, max_bytes, header: BytesMut::new(), left: 0 };
+    let rest = Judged { read: Some(buffer), body, max_bytes, buffer: BytesMut::new(), check };
     Ok(Read { message: message.unwrap_or_default(), body: Body::new(rest) })
 }
 
@@ -88,39 +91,33 @@ fn broken(error: axum::Error) -> Error {
     Error::new(INVALID_ARGUMENT, "the request breaks off").because(error)
 }
 
-/// A stream of messages, cut off at the first that is too large.
-struct Limited {
+/// A stream of messages, cut off at the first that is too large or breaks a rule: the service never sees
+/// the end of that one.
+struct Judged {
     read: Option<Bytes>,
     body: Body,
     max_bytes: usize,
-    /// The prefix of the next message as far as it was seen.
-    header: BytesMut,
-    /// Bytes of the message under way that are still to come.
-    left: usize,
+    /// The message under way as far as it has come, with its prefix.
+    buffer: BytesMut,
+    check: Check,
 }
 
-impl Limited {
-    fn check(&mut self, mut data: &[u8]) -> Result<()> {
-        while !data.is_empty() {
-            if self.left > 0 {
-                let part = self.left.min(data.len());
-                self.left -= part;
-                data = &data[part..];
-                continue;
+impl Judged {
+    fn judge(&mut self, data: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(data);
+        while self.buffer.len() >= PREFIX_BYTES {
+            let end = PREFIX_BYTES + announced_length(&self.buffer, self.max_bytes)?;
+            if self.buffer.len() < end {
+                return Ok(());
             }
-            let part = (PREFIX_BYTES - self.header.len()).min(data.len());
-            self.header.extend_from_slice(&data[..part]);
-            data = &data[part..];
-            if self.header.len() == PREFIX_BYTES {
-                self.left = announced_length(&self.header, self.max_bytes)?;
-                self.header.clear();
-            }
+            let message = self.buffer.split_to(end);
+            (self.check)(&message[PREFIX_BYTES..])?;
         }
         Ok(())
     }
 }
 
-impl http_body::Body for Limited {
+impl http_body::Body for Judged {
     type Data = Bytes;
     type Error = tonic::Status;
 
@@ -134,7 +131,7 @@ impl http_body::Body for Limited {
         };
         Poll::Ready(frame.map(|frame| {
             let frame = frame.map_err(broken)?;
-            self.check(frame.data_ref().map_or(&[], Bytes::as_ref))?;
+            self.judge(frame.data_ref().map_or(&[], Bytes::as_ref))?;
             Ok(frame)
         }))
     }
@@ -183,14 +180,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_message_of_a_stream_has_the_limit() {
+    async fn every_message_of_a_stream_has_the_limit_and_is_judged() {
+        let read = async |parts: &[&'static [u8]]| {
+            let not_no = |message: &[u8]| match message {
+                b"no" => Err(Error::new(INVALID_ARGUMENT, "no")),
+                _ => Ok(()),
+            };
+            read_stream(body(parts), 4, Box::new(not_no)).await.expect("the first is small")
+        };
         let small: &[&'static [u8]] = &[b"\0\0\0\0\x02hi\0\0", b"\0\0\x02yo"];
-        let read = read_stream(body(small), 4).await.expect("reads");
-        assert_eq!(read.message, "hi");
-        assert_eq!(read.body.collect().await.expect("reads").to_bytes(), small.concat());
+        let sound = read(small).await;
+        assert_eq!(sound.message, "hi");
+        assert_eq!(sound.body.collect().await.expect("reads").to_bytes(), small.concat());
 
-        let bomb: &[&'static [u8]] = &[b"\0\0\0\0\x02hi\0\0", b"\0\0\x05hello"];
-        let read = read_stream(body(bomb), 4).await.expect("the first is small");
-        assert!(read.body.collect().await.is_err());
+        let bomb = read(&[b"\0\0\0\0\x02hi\0\0", b"\0\0\x05hello"]).await;
+        assert!(bomb.body.collect().await.is_err());
+        let wrong = read(&[b"\0\0\0\0\x02hi", b"\0\0\0\0\x02n", b"o"]).await;
+        let mut wrong = wrong.body;
+        assert!(wrong.frame().await.expect("is there").is_ok());
+        assert!(wrong.frame().await.expect("is there").is_ok(), "it is not whole yet");
+        assert!(wrong.frame().await.expect("is there").is_err(), "its end never comes");
     }
 }

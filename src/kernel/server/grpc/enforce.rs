@@ -18,7 +18,7 @@ use super::{GrpcContext, audited, body, refusal};
 use crate::kernel::call::{self, Call};
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::operations;
-use crate::kernel::policy::MethodPolicy;
+use crate::kernel::policy::{MethodPolicy, StreamRules};
 
 /// Runs the service for calls that their contract allows, with the [`Call`] in scope.
 pub(super) async fn enforce(
@@ -41,7 +41,7 @@ pub(super) async fn enforce(
 
 async fn governed(
     context: &GrpcContext,
-    policy: &MethodPolicy,
+    policy: &Arc<MethodPolicy>,
     call: &Call,
     request: Request,
     next: Next,
@@ -71,9 +71,11 @@ async fn governed(
     audited::record(context, policy, call, &message, reply).await
 }
 
-async fn read(policy: &MethodPolicy, body: Body) -> Result<body::Read> {
+async fn read(policy: &Arc<MethodPolicy>, body: Body) -> Result<body::Read> {
     if policy.client_streaming {
-        body::read_stream(body, policy.max_body_bytes).await
+        let mut rules = StreamRules::new(Arc::clone(policy));
+        let check = Box::new(move |message: &[u8]| rules.check(message));
+        body::read_stream(body, policy.max_body_bytes, check).await
     } else {
         body::read_unary(body, policy.max_body_bytes).await
     }

@@ -1,0 +1,148 @@
+//! The protocols that callers speak: REST, and gRPC (also as gRPC-Web, which is unwrapped to it).
+//!
+//! A request is for one of them by its media type and path. They differ in how messages are written
+//! and how a refusal looks; the way through the policies is one and the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNIMPLEMENTED};
+
+use super::grpc;
+use super::web::FromWeb;
+use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
+use crate::route::{NoRoute, RouteTable, Rpc, Target};
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP and JSON by `google.api.http`.
+    Rest,
+    /// gRPC.
+    Grpc {
+        /// Whether the caller speaks gRPC-Web.
+        web: bool,
+    },
+}
+
+/// What a request asks for, and in which protocol.
+#[derive(Clone, Debug)]
+pub(crate) enum Front {
+    /// A route.
+    Rest(Arc<Target>),
+    /// An RPC by gRPC.
+    Grpc {
+        /// Whether the caller speaks gRPC-Web.
+        web: bool,
+    },
+}
+
+impl Front {
+    /// The protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Rest(_) => Protocol::Rest,
+            Self::Grpc { web } => Protocol::Grpc { web: *web },
+        }
+    }
+}
+
+/// What is found for a request.
+pub(super) enum Found {
+    /// An RPC.
+    Call(Front, Arc<Rpc>),
+    /// The methods of a path, which OPTIONS asks for.
+    Options(BTreeSet<String>),
+}
+
+/// The protocol of a request.
+pub(super) fn protocol(request: &Request) -> Protocol {
+    match (request.method(), media_type(request.headers())) {
+        (&Method::POST, media_type) if is_grpc(&media_type) => {
+            Protocol::Grpc { web: request.extensions().get::<FromWeb>().is_some() }
+        }
+        _ => Protocol::Rest,
+    }
+}
+
+/// What a request is for. An error is for [`refuse`].
+pub(super) fn find(protocol: Protocol, table: &RouteTable, request: &Request) -> Result<Found> {
+    match protocol {
+        Protocol::Rest => route(table, request),
+        Protocol::Grpc { web } => {
+            let rpc = rpc(table, request)?;
+            grpc::check(request.headers(), &media_type(request.headers()))?;
+            Ok(Found::Call(Front::Grpc { web }, rpc))
+        }
+    }
+}
+
+/// A refusal in the caller's own protocol.
+pub(super) fn refuse(protocol: Protocol, error: &Error, request_id: &str) -> Response {
+    match protocol {
+        Protocol::Rest => error::response(error, request_id),
+        Protocol::Grpc { web } => grpc::refusal(error, web),
+    }
+}
+
+fn rpc(table: &RouteTable, request: &Request) -> Result<Arc<Rpc>> {
+    let path = request.uri().path();
+    let unknown = || Error::new(UNIMPLEMENTED, format!("{path} is not served here"));
+    known(table)?;
+    let rpc = table.rpc(path).ok_or_else(unknown)?;
+    present(table, rpc)?;
+    Ok(Arc::clone(rpc))
+}
+
+/// Before the first table nobody can say what is there.
+fn known(table: &RouteTable) -> Result<()> {
+    match table.version {
+        0 => Err(Error::unavailable("the routes are not known yet")),
+        _ => Ok(()),
+    }
+}
+
+fn present(table: &RouteTable, rpc: &Rpc) -> Result<()> {
+    match table.is_present(&rpc.service) {
+        true => Ok(()),
+        false => Err(Error::unavailable(format!("{} is away", rpc.service))),
+    }
+}
+
+fn route(table: &RouteTable, request: &Request) -> Result<Found> {
+    let path = request.uri().path();
+    if *request.method() == Method::OPTIONS
+        && let Some(methods) = table.methods(path)
+    {
+        return Ok(Found::Options(methods));
+    }
+    known(table)?;
+    match table.find(request.method(), path) {
+        Ok(target) => {
+            let rpc = Arc::clone(&target.route.rpc);
+            present(table, &rpc)?;
+            Ok(Found::Call(Front::Rest(Arc::new(target)), rpc))
+        }
+        Err(NoRoute::Path) => Err(Error::new(NOT_FOUND, "there is nothing at this path")),
+        Err(NoRoute::Method(methods)) => {
+            let allow = methods.into_iter().collect::<Vec<_>>().join(", ");
+            let message = format!("{} is not allowed here, but {allow}", request.method());
+            Err(Error::new(METHOD_NOT_ALLOWED, message).detail(ALLOW_DETAIL, allow))
+        }
+    }
+}
+
+/// The media type without its parameters, in lower case; empty if there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    stated.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_grpc(media_type: &str) -> bool {
+    let rest = media_type.strip_prefix("application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+}

@@ -1,0 +1,160 @@
+//! Messages out of a body: each after five bytes, one of flags and four with its length. gRPC and Connect
+//! share that form.
+
+use axum::body::Body;
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use http_body_util::BodyExt as _;
+use mainstay::kernel::error::{Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, Result, UNIMPLEMENTED};
+
+/// One byte of flags, four with the length.
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// The flag of a compressed message.
+const COMPRESSED: u8 = 1;
+
+/// Messages in protobuf encoding, as they come.
+pub(crate) type Messages = BoxStream<'static, Result<Bytes>>;
+
+/// What is read of a body, cut into messages.
+#[derive(Debug)]
+pub(super) struct Deframer {
+    buffer: BytesMut,
+    most_bytes: usize,
+}
+
+impl Deframer {
+    /// For messages of at most `most_bytes`.
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self { buffer: BytesMut::new(), most_bytes }
+    }
+
+    /// Takes what came next.
+    pub(super) fn push(&mut self, data: Bytes) {
+        match data.try_into_mut() {
+            // What is the only owner of its bytes need not be copied.
+            Ok(data) if self.buffer.is_empty() => self.buffer = data,
+            Ok(data) => self.buffer.extend_from_slice(&data),
+            Err(data) => self.buffer.extend_from_slice(&data),
+        }
+    }
+
+    /// The next message, if all of it has come. The announced length is checked before it has.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some((mut prefix, content)) = self.buffer.split_at_checked(PREFIX_BYTES) else {
+            return Ok(None);
+        };
+        match prefix.get_u8() {
+            0 => {}
+            COMPRESSED => {
+                return Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"));
+            }
+            _ => return Err(Error::new(INVALID_ARGUMENT, "a message has flags of no meaning")),
+        }
+        let length = prefix.get_u32() as usize;
+        if length > self.most_bytes {
+            return Err(too_large(length, self.most_bytes));
+        }
+        if content.len() < length {
+            return Ok(None);
+        }
+        self.buffer.advance(PREFIX_BYTES);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// Whether nothing is left over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+/// The messages of a body, each of at most `most_bytes`.
+pub(super) fn stream(body: Body, most_bytes: usize) -> Messages {
+    let begin = (body, Deframer::new(most_bytes));
+    stream::try_unfold(begin, |(mut body, mut deframer)| async move {
+        loop {
+            if let Some(message) = deframer.next()? {
+                return Ok(Some((message, (body, deframer))));
+            }
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        deframer.push(data);
+                    }
+                }
+                None if deframer.is_empty() => return Ok(None),
+                Some(Err(_)) | None => return Err(broken()),
+            }
+        }
+    })
+    .boxed()
+}
+
+/// The one message of a body that was read whole.
+pub(super) fn only(body: Bytes, most_bytes: usize) -> Result<Bytes> {
+    let mut deframer = Deframer::new(most_bytes);
+    deframer.push(body);
+    match deframer.next()? {
+        Some(message) if deframer.is_empty() => Ok(message),
+        _ => Err(Error::new(INVALID_ARGUMENT, "the request is not exactly one message")),
+    }
+}
+
+fn too_large(length: usize, most_bytes: usize) -> Error {
+    let message = format!("a message has {length} bytes, at most {most_bytes} are taken");
+    Error::new(PAYLOAD_TOO_LARGE, message).detail("max_bytes", most_bytes.to_string())
+}
+
+/// What is said of a request that ends in the middle.
+pub(super) fn broken() -> Error {
+    Error::new(INVALID_ARGUMENT, "the request broke off")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    async fn read(parts: &[&'static [u8]]) -> Result<Vec<Bytes>> {
+        let parts: Vec<_> =
+            parts.iter().map(|part| Ok::<_, Error>(Bytes::from_static(part))).collect();
+        stream(Body::from_stream(stream::iter(parts)), 4).try_collect().await
+    }
+
+    #[tokio::test]
+    async fn messages_are_found_however_a_body_is_cut() {
+        let whole: &'static [u8] = b"\0\0\0\0\x02hi\0\0\0\0\0\0\0\0\0\x04four";
+        for cut in 0..=whole.len() {
+            let found = read(&[&whole[..cut], &whole[cut..]]).await.unwrap();
+            assert_eq!(found, ["hi", "", "four"], "cut at {cut}");
+        }
+        assert!(read(&[]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_refused_with_its_reason() {
+        let rows: [(&'static [u8], &str); 5] = [
+            (b"\0\0\0\0\x02h", "INVALID_ARGUMENT"),
+            (b"\0\0", "INVALID_ARGUMENT"),
+            (b"\0\xff\xff\xff\xff", "PAYLOAD_TOO_LARGE"),
+            (b"\x01\0\0\0\x02hi", "UNIMPLEMENTED"),
+            (b"\x80\0\0\0\x02hi", "INVALID_ARGUMENT"),
+        ];
+        for (bytes, reason) in rows {
+            assert_eq!(read(&[bytes]).await.unwrap_err().code().reason, reason, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_unary_body_is_exactly_one_message() {
+        assert_eq!(only(Bytes::from_static(b"\0\0\0\0\x02hi"), 4).unwrap(), "hi");
+        let wrong: [&[u8]; 4] =
+            [b"", b"\0\0\0\0\x02h", b"\0\0\0\0\x02hi!", b"\0\0\0\0\0\0\0\0\0\0"];
+        for body in wrong {
+            assert!(only(Bytes::from_static(body), 4).is_err(), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The reply of a service as it streams: its bytes and its status, or its messages one by one.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::{FutureExt as _, Stream};
+use http::{HeaderMap, HeaderName};
+use http_body::Body as _;
+use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::messages::Deframer;
+use crate::error;
+use crate::route::Rpc;
+
+/// The largest message of a reply.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// What comes of a reply.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Bytes, of messages with their prefixes.
+    Data(Bytes),
+    /// The end: the call succeeded. Its trailers.
+    End(HeaderMap),
+}
+
+/// A reply until its status, or until its deadline. Dropping it cancels the call.
+pub(super) struct Parts {
+    rpc: Arc<Rpc>,
+    body: Body,
+    /// Whether the reply had its status before it began.
+    ended: bool,
+    deadline: Pin<Box<Sleep>>,
+    /// What was wrong with the messages that the caller sent, if they are a stream.
+    fault: Option<oneshot::Receiver<Error>>,
+}
+
+impl Parts {
+    /// The reply that began with `metadata`.
+    pub(super) fn new(
+        rpc: Arc<Rpc>,
+        metadata: &HeaderMap,
+        body: Body,
+        deadline: Instant,
+        fault: Option<oneshot::Receiver<Error>>,
+    ) -> Self {
+        let ended = metadata.contains_key(Status::GRPC_STATUS);
+        let deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
+        Self { rpc, body, ended, deadline, fault }
+    }
+
+    /// What comes next. An error is how the call failed, and the last that comes.
+    pub(super) fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Result<Part>> {
+        if let Some(fault) = &mut self.fault
+            && let Poll::Ready(fault) = fault.poll_unpin(context)
+        {
+            self.fault = None;
+            // All was sent and nothing was wrong where the other end is gone.
+            if let Ok(fault) = fault {
+                return Poll::Ready(Err(fault));
+            }
+        }
+        if self.deadline.poll_unpin(context).is_ready() {
+            return Poll::Ready(Err(self.late()));
+        }
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                None if self.ended => return Poll::Ready(Ok(Part::End(HeaderMap::new()))),
+                Some(Err(_)) | None => return Poll::Ready(Err(self.broken())),
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Ok(Part::Data(data))),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(self.end(trailers));
+                }
+            }
+        }
+    }
+
+    fn end(&self, trailers: HeaderMap) -> Result<Part> {
+        match Status::from_header_map(&trailers) {
+            Some(status) if status.code() == Code::Ok => Ok(Part::End(trailers)),
+            Some(status) => Err(error::from_upstream(&status, &self.rpc.service, None)),
+            None => Err(self.broken()),
+        }
+    }
+
+    fn late(&self) -> Error {
+        let message = format!("{} did not answer in time", self.rpc.service);
+        Error::new(DEADLINE_EXCEEDED, message)
+    }
+
+    fn broken(&self) -> Error {
+        Error::unavailable(format!("{} broke off", self.rpc.service))
+    }
+}
+
+/// The messages of a reply. After an error there are no more.
+pub(super) struct Replies {
+    parts: Parts,
+    deframer: Deframer,
+    ended: bool,
+    failed: bool,
+}
+
+impl Replies {
+    /// The messages of these parts.
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts, deframer: Deframer::new(MOST_BYTES), ended: false, failed: false }
+    }
+
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        loop {
+            match self.deframer.next() {
+                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+                Ok(None) => {}
+                Err(fault) => return Poll::Ready(Some(Err(Error::internal(fault)))),
+            }
+            if self.ended {
+                let whole = self.deframer.is_empty();
+                return Poll::Ready((!whole).then(|| Err(self.parts.broken())));
+            }
+            match ready!(self.parts.poll_part(context)) {
+                Ok(Part::Data(data)) => self.deframer.push(data),
+                Ok(Part::End(_)) => self.ended = true,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<Bytes>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes>>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        let item = ready!(self.poll_message(context));
+        self.failed = matches!(item, Some(Err(_)));
+        Poll::Ready(item)
+    }
+}
+
+/// What of a reply's metadata the contract declares for callers.
+pub(super) fn declared(rpc: &Rpc, metadata: &HeaderMap) -> HeaderMap {
+    let mut declared = HeaderMap::new();
+    let names: &[HeaderName] = &rpc.policy.response_headers;
+    for name in names {
+        for value in metadata.get_all(name) {
+            declared.append(name.clone(), value.clone());
+        }
+    }
+    declared
+}

@@ -1,0 +1,344 @@
+//! A stream of replies over HTTP: lines of JSON, server-sent events, a JSON array, or the bytes of
+//! `google.api.HttpBody`.
+//!
+//! Messages are written as they come, those that are ready at once in one piece, and no sooner than the
+//! caller takes them: what waits, waits in the service. Before the first message a failure is an ordinary
+//! refusal; after it, it is the last element, in the form of the others.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mainstay::kernel::error::{Error, Result};
+use mainstay::kernel::policy::EdgeStyle;
+use tokio::time::{Instant, Sleep};
+
+use super::super::exchange::{Exchange, Sending};
+use super::super::reply::{Replies, declared};
+use super::super::upstream;
+use crate::envelope;
+use crate::error::{self, Refused};
+use crate::route::Route;
+use crate::transcode::render::Rendered;
+
+/// So much is joined into one piece at most.
+const JOINED_BYTES: usize = 64 * 1024;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells nginx to hand on what comes when it comes.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// How messages are set apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One a line.
+    Lines,
+    /// Server-sent events.
+    Events,
+    /// Items of an array.
+    Array,
+}
+
+/// Tells the service which message the caller saw last, where the contract has a field for that. The
+/// last occurrence of a field counts, so that it can simply be added.
+pub(super) fn resume(exchange: &mut Exchange) {
+    let Some(resumption) = &exchange.rpc.policy.resumption else { return };
+    let seen = exchange.head.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let Some(seen) = seen.filter(|id| !id.is_empty()) else { return };
+    let mut message = exchange.message.to_vec();
+    prost::encoding::string::encode(resumption.resume_field, &seen.to_owned(), &mut message);
+    exchange.message = message.into();
+}
+
+/// Makes the call and begins its reply.
+pub(super) async fn call(
+    exchange: &Exchange,
+    route: &Arc<Route>,
+    sending: Sending,
+) -> Result<Response> {
+    let reply = upstream::stream(exchange, sending).await?;
+    let headers = declared(&exchange.rpc, &reply.metadata);
+    let replies = Replies::new(reply.parts);
+    let mut response = match route.binding.replies_raw() {
+        true => download(route, replies).await?,
+        false => elements(exchange, route, replies).await?,
+    };
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+/// Bytes as they are, of the type that the first message says. They cannot say that something failed:
+/// the body breaks off then.
+async fn download(route: &Arc<Route>, mut replies: Replies) -> Result<Response> {
+    let first = replies.next().await.transpose()?.unwrap_or_default();
+    let (content_type, data) = part(route, &first)?;
+    let route = Arc::clone(route);
+    let rest = replies.map(move |message| {
+        let data = message.and_then(|message| Ok(part(&route, &message)?.1));
+        data.inspect_err(error::log_fault)
+    });
+    let body = stream::iter([Ok(data)]).chain(rest);
+    let mut response = envelope::raw(&content_type, Bytes::new());
+    *response.body_mut() = Body::from_stream(body);
+    Ok(response)
+}
+
+fn part(route: &Route, message: &Bytes) -> Result<(String, Bytes)> {
+    match route.reply.part(message)? {
+        Some(Rendered::Raw { content_type, data }) => Ok((content_type, data)),
+        _ => Err(Error::internal(anyhow::anyhow!("the reply is no google.api.HttpBody"))),
+    }
+}
+
+async fn elements(
+    exchange: &Exchange,
+    route: &Arc<Route>,
+    mut replies: Replies,
+) -> Result<Response> {
+    let form = Form::of(&exchange.head.headers);
+    let heartbeat = exchange.edge.settings.stream_heartbeat;
+    let mut writer = Writer {
+        form,
+        route: Arc::clone(route),
+        request_id: exchange.call.request_id.clone(),
+        written: 0,
+    };
+    let mut begun = form.prologue().to_vec();
+    let done = match first(form, heartbeat, &mut replies).await {
+        Some(Some(message)) => {
+            writer.message(&message?, &mut begun)?;
+            false
+        }
+        Some(None) => true,
+        None => {
+            begun.extend_from_slice(HEARTBEAT);
+            false
+        }
+    };
+    if done {
+        begun.extend_from_slice(form.epilogue());
+    }
+    let silence = (form == Form::Events).then(|| Silence::new(heartbeat));
+    let body = Elements { replies, writer, begun, done, silence };
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The first message, `Some(None)` at the end. Who listens to events hears of a stream that is silent
+/// at first, too: `None`.
+async fn first(
+    form: Form,
+    heartbeat: Duration,
+    replies: &mut Replies,
+) -> Option<Option<Result<Bytes>>> {
+    match form {
+        Form::Events => tokio::time::timeout(heartbeat, replies.next()).await.ok(),
+        Form::Lines | Form::Array => Some(replies.next().await),
+    }
+}
+
+/// A comment, which every reader of events skips.
+const HEARTBEAT: &[u8] = b":\n\n";
+
+impl Form {
+    /// What `Accept` (RFC 9110, section 12.5.1) weighs highest, of equals the first. An array, if it
+    /// names none of them.
+    fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut best = (0.0, Self::Array);
+        for range in values.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
+                "text/event-stream" => Self::Events,
+                "application/json" | "application/*" | "*/*" => Self::Array,
+                _ => continue,
+            };
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok());
+            let weight: f32 = weight.unwrap_or(1.0);
+            if weight > best.0 {
+                best = (weight, form);
+            }
+        }
+        best.1
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Lines => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+            Self::Array => "application/json",
+        }
+    }
+
+    fn prologue(self) -> &'static [u8] {
+        if self == Self::Array { b"[" } else { b"" }
+    }
+
+    fn epilogue(self) -> &'static [u8] {
+        if self == Self::Array { b"]" } else { b"" }
+    }
+}
+
+/// Writes elements in their form.
+struct Writer {
+    form: Form,
+    route: Arc<Route>,
+    request_id: String,
+    written: usize,
+}
+
+impl Writer {
+    fn message(&mut self, message: &Bytes, out: &mut Vec<u8>) -> Result<()> {
+        let policy = &self.route.rpc.policy;
+        let element = self.route.reply.element(message, policy.style == EdgeStyle::Envelope)?;
+        let id = match &policy.resumption {
+            Some(resumption) if self.form == Form::Events => resumption.id.read(message)?,
+            _ => None,
+        };
+        // An id that would not come back as it is, is none.
+        if let Some(id) = id.filter(|id| !id.is_empty() && !id.contains(['\n', '\r', '\0'])) {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id.as_bytes());
+            out.push(b'\n');
+        }
+        self.element(&element, out);
+        Ok(())
+    }
+
+    fn error(&mut self, error: &Error, out: &mut Vec<u8>) {
+        error::log_fault(error);
+        if self.form == Form::Events {
+            out.extend_from_slice(b"event: error\n");
+        }
+        let element = Refused::new(error, &self.request_id).json().to_string();
+        self.element(element.as_bytes(), out);
+    }
+
+    /// JSON has no line breaks of its own, so an element is a line.
+    fn element(&mut self, element: &[u8], out: &mut Vec<u8>) {
+        let (before, after): (&[u8], &[u8]) = match self.form {
+            Form::Lines => (b"", b"\n"),
+            Form::Events => (b"data: ", b"\n\n"),
+            Form::Array if self.written == 0 => (b"", b""),
+            Form::Array => (b",\n", b""),
+        };
+        for part in [before, element, after] {
+            out.extend_from_slice(part);
+        }
+        self.written += 1;
+    }
+}
+
+/// How long nothing was written.
+struct Silence {
+    longest: Duration,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn new(longest: Duration) -> Self {
+        Self { longest, over: Box::pin(tokio::time::sleep(longest)) }
+    }
+
+    fn begin(&mut self) {
+        self.over.as_mut().reset(Instant::now() + self.longest);
+    }
+}
+
+/// The body: elements as the messages come.
+struct Elements {
+    replies: Replies,
+    writer: Writer,
+    /// What was written before the reply began.
+    begun: Vec<u8>,
+    done: bool,
+    silence: Option<Silence>,
+}
+
+impl Elements {
+    /// Appends what is there.
+    fn poll_elements(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) {
+        while !self.done && out.len() < JOINED_BYTES {
+            let written = match self.replies.poll_next_unpin(context) {
+                Poll::Pending => return,
+                Poll::Ready(None) => {
+                    self.done = true;
+                    Ok(())
+                }
+                Poll::Ready(Some(message)) => {
+                    message.and_then(|message| self.writer.message(&message, out))
+                }
+            };
+            if let Err(error) = written {
+                self.writer.error(&error, out);
+                self.done = true;
+            }
+            if self.done {
+                out.extend_from_slice(self.writer.form.epilogue());
+            }
+        }
+    }
+
+    fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        let silence = self.silence.as_mut().filter(|_| !self.done);
+        silence.is_some_and(|silence| silence.over.poll_unpin(context).is_ready())
+    }
+}
+
+impl Stream for Elements {
+    type Item = std::result::Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let elements = &mut *self;
+        let mut out = std::mem::take(&mut elements.begun);
+        elements.poll_elements(context, &mut out);
+        if out.is_empty() && elements.is_silent(context) {
+            out.extend_from_slice(HEARTBEAT);
+        }
+        if out.is_empty() {
+            return if elements.done { Poll::Ready(None) } else { Poll::Pending };
+        }
+        if let Some(silence) = &mut elements.silence {
+            silence.begin();
+        }
+        Poll::Ready(Some(Ok(out.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_what_is_asked_for() {
+        let rows = [
+            ("", Form::Array),
+            ("*/*", Form::Array),
+            ("text/html", Form::Array),
+            ("application/json", Form::Array),
+            ("application/x-ndjson", Form::Lines),
+            ("application/jsonl;charset=utf-8", Form::Lines),
+            ("Text/Event-Stream", Form::Events),
+            ("application/json;q=0.5, text/event-stream;q=0.9", Form::Events),
+            ("text/event-stream;q=0", Form::Array),
+            ("application/x-ndjson, */*", Form::Lines),
+        ];
+        for (accept, form) in rows {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(Form::of(&headers), form, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! gRPC and gRPC-Web on the gateway's port, through the same policies.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use gateway::GatewaySettings;
+use gateway::config::Rate;
+use http::Method;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use mainstay::kernel::channel::framed;
+use mainstay::kernel::error::Error;
+use mainstay_testing::Reply;
+use prost::Message;
+use tonic::client::Grpc;
+use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::feed::{Feed, Item, Note, Summary, WatchRequest, item};
+use crate::world::{OTHER, USER, World};
+
+/// tonic's client of the gateway's own port.
+pub(crate) struct GrpcClient(Grpc<Client<HttpConnector, tonic::body::Body>>);
+
+#[derive(Clone, PartialEq, Message)]
+struct CreateBookRequest {
+    #[prost(string, tag = "1")]
+    shelf: String,
+    #[prost(string, tag = "2")]
+    title: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Book {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    title: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Nothing {}
+
+macro_rules! call {
+    ($client:expr, $kind:ident, $request:expr, $path:expr) => {{
+        let client = &mut $client.0;
+        client.ready().await.unwrap();
+        client.$kind($request, $path.parse().unwrap(), ProstCodec::default()).await
+    }};
+}
+
+impl GrpcClient {
+    fn new(world: &World) -> Self {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let origin = format!("http://{}", world.gateway.local_addr()).parse().unwrap();
+        Self(Grpc::with_origin(client, origin))
+    }
+
+    async fn unary<Q, R>(&mut self, path: &str, request: Request<Q>) -> Result<R, Status>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+    {
+        call!(self, unary, request, path).map(tonic::Response::into_inner)
+    }
+
+    async fn watch(&mut self, topic: &str) -> Result<tonic::Response<Streaming<Item>>, Status> {
+        call!(self, server_streaming, Request::new(about(topic)), "/feed.v1.FeedService/Watch")
+    }
+}
+
+fn about(topic: &str) -> WatchRequest {
+    WatchRequest { topic: topic.into(), ..WatchRequest::default() }
+}
+
+fn as_user<T>(world: &World, user: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {}", world.auth.token(user, "free"));
+    request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+    request
+}
+
+fn reason(status: &Status) -> String {
+    Error::from_status(status).code().reason.to_string()
+}
+
+#[tokio::test]
+async fn a_unary_call_passes_every_policy() {
+    let mut settings = GatewaySettings::default();
+    settings.rates.insert("seldom".into(), [("default".into(), Rate::per_minute(1))].into());
+    let world = World::with(settings).await;
+    let mut client = GrpcClient::new(&world);
+    let create = "/library.v1.LibraryService/CreateBook";
+    let book =
+        |shelf: &str, title: &str| CreateBookRequest { shelf: shelf.into(), title: title.into() };
+
+    let made: Book = client.unary(create, as_user(&world, USER, book("s1", "T"))).await.unwrap();
+    assert_eq!(made.title, "T");
+    assert_eq!(world.last_call().user.unwrap().id, USER);
+
+    let refused = client.unary::<_, Book>(create, Request::new(book("s1", "T"))).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::Unauthenticated, "UNAUTHENTICATED")
+    );
+    let refused = client.unary::<_, Book>(create, as_user(&world, OTHER, book("s1", "T"))).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(Error::from_status(&refused).details()["permission"], "library.books.create");
+    let refused = client.unary::<_, Book>(create, as_user(&world, USER, book("s1", ""))).await;
+    let refused = Error::from_status(&refused.unwrap_err());
+    assert_eq!(refused.violations()[0].field, "title");
+    let large = book("s1", &"x".repeat(5000));
+    let refused = client.unary::<_, Book>(create, as_user(&world, USER, large)).await.unwrap_err();
+    assert_eq!(reason(&refused), "PAYLOAD_TOO_LARGE");
+    let recommend = "/library.v1.LibraryService/Recommend";
+    let refused = client.unary::<_, Nothing>(recommend, as_user(&world, USER, Nothing {})).await;
+    assert_eq!(reason(&refused.unwrap_err()), "FEATURE_NOT_INCLUDED");
+    assert_eq!(world.call_count(), 1, "what is refused is not called");
+
+    let seldom = "/library.v1.LibraryService/Seldom";
+    client.unary::<_, Nothing>(seldom, Request::new(Nothing {})).await.unwrap();
+    let refused = client.unary::<_, Nothing>(seldom, Request::new(Nothing {})).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::ResourceExhausted, "RATE_LIMITED")
+    );
+    assert!(Error::from_status(&refused).retry_after_hint().is_some());
+}
+
+#[tokio::test]
+async fn only_what_is_for_the_gateway_is_there() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+    let request = || as_user(&world, USER, about("x"));
+    let peeked: Item = client.unary("/feed.v1.FeedService/Peek", request()).await.unwrap();
+    assert_eq!(peeked, item(1));
+    for method in [
+        "/feed.v1.FeedService/Foreign",
+        "/feed.v1.FeedService/Hidden",
+        "/feed.v1.FeedService/Nothing",
+        "/feed.v1.Nothing/Watch",
+        "/mainstay.operations.v1.OperationsService/Describe",
+        "/grpc.health.v1.Health/Check",
+    ] {
+        let refused = client.unary::<_, Item>(method, request()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_service_answers_is_handed_on_without_its_secrets() {
+    let world = World::new().await;
+    let mut client = GrpcClient::new(&world);
+    #[derive(Clone, PartialEq, Message)]
+    struct Fail {
+        #[prost(string, tag = "1")]
+        how: String,
+    }
+    let mut fail = async |how: &str| {
+        let request = Request::new(Fail { how: how.into() });
+        client.unary::<_, Book>("/library.v1.LibraryService/Fail", request).await.unwrap_err()
+    };
+    let lent = fail("conflict").await;
+    assert_eq!((lent.code(), reason(&lent).as_str()), (Code::FailedPrecondition, "BOOK_LENT"));
+    let internal = fail("internal").await;
+    assert_eq!((internal.code(), internal.message()), (Code::Internal, "internal error"));
+    let dawdle = "/library.v1.LibraryService/Dawdle";
+    let late = client.unary::<_, Nothing>(dawdle, Request::new(Nothing {})).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn streams_of_every_kind_pass() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+
+    let mut items = client.watch("fine").await.unwrap().into_inner();
+    for id in 1..=3 {
+        assert_eq!(items.message().await.unwrap(), Some(item(id)));
+    }
+    assert_eq!(items.message().await.unwrap(), None);
+    let many = client.watch("many").await.unwrap().into_inner();
+    assert_eq!(many.filter(|item| std::future::ready(item.is_ok())).count().await, 1000);
+    assert_eq!(client.watch("none").await.unwrap_err().code(), Code::NotFound);
+    let mut items = client.watch("late-error").await.unwrap().into_inner();
+    assert!(items.message().await.is_ok() && items.message().await.is_ok());
+    assert_eq!(reason(&items.message().await.unwrap_err()), "BOOK_LENT");
+
+    let notes = [1, 2, 3].map(|weight| Note { shelf: "s1".into(), weight, ..Note::default() });
+    let request = as_user(&world, USER, stream::iter(notes));
+    let summary = call!(client, client_streaming, request, "/feed.v1.FeedService/Collect");
+    let summary: Summary = summary.unwrap().into_inner();
+    assert_eq!((summary.count, summary.total), (3, 6));
+
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let notes = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let say = async |text: &str| {
+        sender.send(Note { text: text.into(), ..Note::default() }).await.unwrap();
+    };
+    say("one").await;
+    let request = as_user(&world, USER, notes);
+    let answers = call!(client, streaming, request, "/feed.v1.FeedService/Chat");
+    let mut answers: Streaming<Note> = answers.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().text, "ONE");
+    say("two").await;
+    assert_eq!(answers.message().await.unwrap().unwrap().text, "TWO", "each when it is said");
+    drop(sender);
+    assert_eq!(answers.message().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn every_message_of_a_stream_is_judged() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+    let mut collect = async |user: Option<&str>, notes: &[(&str, i32)]| {
+        let notes: Vec<Note> = notes
+            .iter()
+            .map(|(shelf, weight)| Note {
+                shelf: (*shelf).into(),
+                weight: *weight,
+                ..Note::default()
+            })
+            .collect();
+        // The stream stays open, as that of a caller who waits for a reply.
+        let notes = stream::iter(notes).chain(stream::pending());
+        let request = match user {
+            Some(user) => as_user(&world, user, notes),
+            None => Request::new(notes),
+        };
+        let reply = call!(client, client_streaming, request, "/feed.v1.FeedService/Collect");
+        reason(&reply.map(tonic::Response::<Summary>::into_inner).unwrap_err())
+    };
+    assert_eq!(collect(None, &[("s1", 1)]).await, "UNAUTHENTICATED");
+    assert_eq!(collect(Some(OTHER), &[("s1", 1)]).await, "PERMISSION_DENIED");
+    assert_eq!(collect(Some(USER), &[("s2", 1)]).await, "PERMISSION_DENIED");
+    assert_eq!(collect(Some(USER), &[("s1", -1)]).await, "INVALID_ARGUMENT");
+    assert_eq!(collect(Some(USER), &[("s1", 1), ("s1", -1)]).await, "INVALID_ARGUMENT");
+    let other_shelf = collect(Some(USER), &[("s1", 1), ("s2", 1)]).await;
+    assert_eq!(other_shelf, "INVALID_ARGUMENT", "a door is opened for one shelf alone");
+    feed.calls_under_way(0).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_ends_the_call_and_so_does_its_deadline() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+    for topic in ["silent", "endless"] {
+        let items = client.watch(topic).await.unwrap();
+        feed.calls_under_way(1).await;
+        drop(items);
+        feed.calls_under_way(0).await;
+    }
+    let mut request = Request::new(about("silent"));
+    request.set_timeout(Duration::from_millis(200));
+    let items = call!(client, server_streaming, request, "/feed.v1.FeedService/Watch");
+    let mut items: Streaming<Item> = items.unwrap().into_inner();
+    assert_eq!(items.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+    feed.calls_under_way(0).await;
+}
+
+/// One message, or the trailers, by the flag of its frame.
+fn frames(mut body: Bytes) -> Vec<(u8, Bytes)> {
+    let mut frames = Vec::new();
+    while !body.is_empty() {
+        let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
+        frames.push((body[0], body.slice(5..5 + length)));
+        body = body.slice(5 + length..);
+    }
+    frames
+}
+
+async fn web(world: &World, media_type: &str, method: &str, body: Bytes) -> Reply {
+    let headers = [("content-type", media_type), ("accept", media_type), ("x-grpc-web", "1")];
+    let path = format!("/feed.v1.FeedService/{method}");
+    world.rest().send(Method::POST, &path, &headers, body).await
+}
+
+#[tokio::test]
+async fn grpc_web_speaks_in_frames_and_in_text() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let request = framed(&about("fine").encode_to_vec());
+    let binary = web(&world, "application/grpc-web+proto", "Watch", request.clone()).await;
+    assert_eq!(binary.header("content-type"), "application/grpc-web+proto");
+    let text = Bytes::from(STANDARD.encode(&request));
+    let text = web(&world, "application/grpc-web-text", "Watch", text).await;
+    let decoded: Vec<u8> =
+        text.text().as_bytes().chunks(4).flat_map(|quad| STANDARD.decode(quad).unwrap()).collect();
+    for body in [binary.body.clone(), decoded.into()] {
+        let frames = frames(body);
+        let (last, items) = frames.split_last().unwrap();
+        let items: Vec<Item> =
+            items.iter().map(|(_, item)| Item::decode(item.clone()).unwrap()).collect();
+        assert_eq!(items, [item(1), item(2), item(3)]);
+        assert_eq!(last.0, 0x80);
+        assert!(String::from_utf8_lossy(&last.1).contains("grpc-status:0"), "{last:?}");
+    }
+    let one = web(&world, "application/grpc-web", "GetItem", request).await;
+    let frames = frames(one.body);
+    assert_eq!((frames.len(), Item::decode(frames[0].1.clone()).unwrap()), (2, item(1)));
+}
+
+#[tokio::test]
+async fn grpc_web_hears_refusals_in_its_trailers() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let request = framed(&about("none").encode_to_vec());
+    for (method, status) in [("Watch", 5), ("GetItem", 5), ("Peek", 16), ("Hidden", 12)] {
+        let reply = web(&world, "application/grpc-web+proto", method, request.clone()).await;
+        assert_eq!(reply.status, 200, "{method}");
+        let frames = frames(reply.body.clone());
+        let trailers = String::from_utf8_lossy(&frames[0].1).into_owned();
+        assert_eq!((frames.len(), frames[0].0), (1, 0x80), "{method}");
+        assert!(trailers.contains(&format!("grpc-status:{status}\r\n")), "{method}: {trailers}");
+        assert!(trailers.contains("grpc-status-details-bin:"), "{method}: {trailers}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let body = framed(&about("fine").encode_to_vec());
+    let rows = [("application/grpc", Some("gzip"), "12"), ("application/grpc+json", None, "3")];
+    for (media_type, encoding, status) in rows {
+        let mut headers = vec![("content-type", media_type), ("te", "trailers")];
+        headers.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
+        let path = "/feed.v1.FeedService/GetItem";
+        let reply = world.rest().send(Method::POST, path, &headers, body.clone()).await;
+        assert_eq!((reply.status, reply.header("grpc-status")), (200, status), "{media_type}");
+        assert_eq!(reply.header("grpc-accept-encoding"), "identity");
+    }
+}

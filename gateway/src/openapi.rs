@@ -19,6 +19,9 @@ use schema::Schemas;
 
 use crate::route::RouteTable;
 
+/// The methods that a path can have in the document.
+const METHODS: [&str; 6] = ["delete", "get", "head", "patch", "post", "put"];
+
 /// The document of a table.
 pub(crate) fn document(table: &RouteTable) -> Json {
     let mut comments = Comments::default();
@@ -33,7 +36,11 @@ pub(crate) fn document(table: &RouteTable) -> Json {
         let mut operation = operation::operation(route, &mut schemas, &mut comments);
         make_unique(&mut operation, &mut operation_ids);
         let path = paths.entry(route.template.openapi_path()).or_default();
-        path.insert(route.method.as_str().to_ascii_lowercase(), operation);
+        let method = route.method.as_str().to_ascii_lowercase();
+        // OpenAPI 3.1 has no place for other methods.
+        if METHODS.contains(&method.as_str()) {
+            path.insert(method, operation);
+        }
     }
     let tags: Vec<Json> = tags
         .into_iter()

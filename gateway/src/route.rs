@@ -17,6 +17,8 @@ use prost_reflect::MethodDescriptor;
 use serde::Serialize;
 
 pub(crate) mod compile;
+#[cfg(test)]
+mod http_rules;
 pub(crate) mod join;
 pub(crate) mod percent;
 pub(crate) mod rule;
@@ -24,7 +26,7 @@ pub(crate) mod template;
 pub(crate) mod tree;
 
 use template::{Capture, Template};
-use tree::{Found, Path, Tree};
+use tree::{Found, Tree};
 
 use crate::transcode::binding::Binding;
 use crate::transcode::render::ReplyPlan;
@@ -135,14 +137,17 @@ impl RouteTable {
         Self { version, routes, refusals, present, tree, rpcs }
     }
 
-    /// The route of a request. HEAD is answered by the route of GET.
+    /// The route of a request. HEAD is answered by the route of GET, where it has none of its own.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, NoRoute> {
-        let path = Path::parse(path).ok_or(NoRoute::Path)?;
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
-        match self.tree.find(&path, method) {
+        let path = path.strip_prefix('/').ok_or(NoRoute::Path)?;
+        let found = match self.tree.find(path, method) {
+            Found::OtherMethods(_) if *method == Method::HEAD => self.tree.find(path, &Method::GET),
+            found => found,
+        };
+        match found {
             Found::Value(route) => {
-                let raw = path.raw_without(route.template.verb());
-                Ok(Target { captures: route.template.captures(&raw), route })
+                let route = Arc::clone(route);
+                Ok(Target { captures: route.template.captures(path), route })
             }
             Found::OtherMethods(methods) => Err(NoRoute::Method(allowed(methods))),
             Found::Nothing => Err(NoRoute::Path),
@@ -156,10 +161,10 @@ impl RouteTable {
 
     /// The methods that a path takes, for `OPTIONS`.
     pub(crate) fn methods(&self, path: &str) -> Option<BTreeSet<String>> {
-        match self.find(&Method::OPTIONS, path) {
-            Ok(target) => Some(allowed(BTreeSet::from([target.route.method.to_string()]))),
-            Err(NoRoute::Method(methods)) => Some(methods),
-            Err(NoRoute::Path) => None,
+        match self.tree.find(path.strip_prefix('/')?, &Method::OPTIONS) {
+            Found::Value(_) => Some(ANY_METHOD.map(str::to_owned).into()),
+            Found::OtherMethods(methods) => Some(allowed(methods)),
+            Found::Nothing => None,
         }
     }
 
@@ -168,6 +173,9 @@ impl RouteTable {
         self.present.contains(service)
     }
 }
+
+/// What is told of a path that takes every method.
+const ANY_METHOD: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// `HEAD` goes with `GET`, and `OPTIONS` with everything.
 fn allowed(mut methods: BTreeSet<String>) -> BTreeSet<String> {

@@ -54,7 +54,7 @@ fn security(route: &Route) -> Json {
 fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Vec<Json> {
     let mut parameters = Vec::new();
     for variable in route.template.variables() {
-        let field = query::fields_at(&route.binding.input, &variable.field);
+        let field = query::fields_at(&route.binding.input, variable.field.iter());
         let Some(field) = field.and_then(|path| path.last().cloned()) else { continue };
         let schema = schemas.field(&field, Spelling::Contract, comments);
         parameters.push(parameter("path", &variable.field.join("."), true, schema));

@@ -75,14 +75,25 @@ pub(crate) fn compile(
     grpc_services: &[String],
     reading: &Reading,
 ) -> Compiled {
-    let mut compiled = Compiled::default();
-    let policies = match reading.policies(pool) {
-        Ok(policies) => policies,
+    match reading.policies(pool) {
+        Ok(policies) => compile_with(service, pool, grpc_services, reading, &policies),
         Err(fault) => {
+            let mut compiled = Compiled::default();
             compiled.refuse(service, "*", format!("its policies are not sound: {fault:#}"));
-            return compiled;
+            compiled
         }
-    };
+    }
+}
+
+/// As [`compile`], with policies that are known.
+pub(super) fn compile_with(
+    service: &str,
+    pool: &DescriptorPool,
+    grpc_services: &[String],
+    reading: &Reading,
+    policies: &PolicyTable,
+) -> Compiled {
+    let mut compiled = Compiled::default();
     let mut methods = Vec::new();
     for name in grpc_services {
         match pool.get_service_by_name(name) {
@@ -92,7 +103,7 @@ pub(crate) fn compile(
     }
     let messages = Messages::compile(&methods);
     for method in &methods {
-        compiled.add_method(service, method, reading, &policies, &messages);
+        compiled.add_method(service, method, reading, policies, &messages);
     }
     compiled
 }

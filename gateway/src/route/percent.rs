@@ -1,5 +1,7 @@
 //! Percent-decoding (RFC 3986, section 2.1) of paths and queries, strict about text.
 
+use std::borrow::Cow;
+
 /// The decoded bytes are not UTF-8, or an escape is cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not UTF-8 text in percent-encoding")]
@@ -8,6 +10,24 @@ pub(crate) struct NotText;
 /// Decodes every escape.
 pub(crate) fn decode(raw: &str) -> Result<String, NotText> {
     decode_with(raw, |_| true, false)
+}
+
+/// Decodes every escape of a segment, which most have none of.
+pub(crate) fn decode_segment(raw: &str) -> Result<Cow<'_, str>, NotText> {
+    if raw.contains('%') { decode(raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(raw)) }
+}
+
+/// Encodes what cannot stand in a segment of a path as it is (RFC 3986, section 3.3).
+pub(crate) fn encode_segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => encoded.push(char::from(byte)),
+            _ if b"-._~!$&'()*+,;=:@".contains(&byte) => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// Decodes every escape but `%2F`, which would read as a boundary between segments.
@@ -21,27 +41,25 @@ pub(crate) fn decode_query(raw: &str) -> Result<String, NotText> {
 }
 
 fn decode_with(raw: &str, wanted: fn(u8) -> bool, plus: bool) -> Result<String, NotText> {
-    let bytes = raw.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        match bytes[index] {
+    let mut rest = raw.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match *first {
             b'%' => {
-                let escape = bytes.get(index + 1..index + 3).ok_or(NotText)?;
-                let byte = hex(escape[0]).zip(hex(escape[1])).ok_or(NotText)?;
-                let byte = byte.0 * 16 + byte.1;
+                let ([high, low], after) = after.split_first_chunk().ok_or(NotText)?;
+                let (upper, lower) = hex(*high).zip(hex(*low)).ok_or(NotText)?;
+                let byte = upper * 16 + lower;
                 if wanted(byte) {
                     decoded.push(byte);
                 } else {
-                    decoded.extend_from_slice(&bytes[index..index + 3]);
+                    decoded.extend_from_slice(&[b'%', *high, *low]);
                 }
-                index += 3;
-                continue;
+                rest = after;
             }
             b'+' if plus => decoded.push(b' '),
             byte => decoded.push(byte),
         }
-        index += 1;
     }
     String::from_utf8(decoded).map_err(|_| NotText)
 }
@@ -59,6 +77,7 @@ mod tests {
         assert_eq!(decode("a%20b+c%C3%A9"), Ok("a b+cé".into()));
         assert_eq!(decode_query("a+b%2Bc"), Ok("a b+c".into()));
         assert_eq!(decode_path("a%2fb%41"), Ok("a%2fbA".into()));
+        assert_eq!(encode_segment("é b/c:d"), "%C3%A9%20b%2Fc:d");
         for raw in ["%", "%4", "%zz", "%ff", "%C3"] {
             assert_eq!(decode(raw), Err(NotText), "{raw}");
         }

@@ -33,11 +33,18 @@ pub(crate) fn rules(method: &MethodDescriptor) -> Result<Vec<HttpRule>, String> 
     if let Some(value) = rule.get_field_by_name("additional_bindings")
         && let Value::List(additional) = value.as_ref()
     {
-        for value in additional {
-            rules.extend(value.as_message().map(read).transpose()?);
+        for rule in additional.iter().filter_map(Value::as_message) {
+            if rule.get_field_by_name("additional_bindings").is_some_and(|value| is_list(&value)) {
+                return Err("additional_bindings nest one level only".into());
+            }
+            rules.push(read(rule)?);
         }
     }
     Ok(rules)
+}
+
+fn is_list(value: &Value) -> bool {
+    value.as_list().is_some_and(|list| !list.is_empty())
 }
 
 fn read(rule: &DynamicMessage) -> Result<HttpRule, String> {
@@ -72,6 +79,9 @@ fn pattern(rule: &DynamicMessage) -> Result<(Method, String), String> {
     let kind = text(custom, "kind");
     let method =
         Method::from_bytes(kind.as_bytes()).map_err(|_| format!("`{kind}` is no HTTP method"))?;
+    if [Method::OPTIONS, Method::CONNECT, Method::TRACE].contains(&method) {
+        return Err(format!("`{kind}` is not for services to answer"));
+    }
     Ok((method, text(custom, "path")))
 }
 

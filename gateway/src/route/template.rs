@@ -4,6 +4,8 @@
 //! variables that span some of them. Two templates that match the same paths have the same
 //! [`Shape`], which is what conflicts are judged by.
 
+use std::sync::Arc;
+
 use super::percent;
 
 /// A compiled path template.
@@ -18,11 +20,11 @@ pub(crate) struct Template {
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Segment {
-    /// This very text.
+    /// This very text, without escapes.
     Literal(String),
     /// `*`: any one segment that is not empty.
     Any,
-    /// `**`: all that is left, at least one segment.
+    /// `**`: all that is left, be it nothing.
     Rest,
 }
 
@@ -30,7 +32,7 @@ pub(crate) enum Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
     /// Path of the field, such as `["user", "id"]`.
-    pub(crate) field: Vec<String>,
+    pub(crate) field: Arc<[String]>,
     start: usize,
     end: usize,
     /// Whether it ends in `**` and so takes all that is left.
@@ -50,7 +52,7 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Capture {
     /// Path of the request field.
-    pub(crate) field: Vec<String>,
+    pub(crate) field: Arc<[String]>,
     /// The decoded text; an error when its bytes are not UTF-8.
     pub(crate) text: Result<String, percent::NotText>,
 }
@@ -60,12 +62,9 @@ impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix('/').ok_or("a path template begins with `/`")?;
         let (path, verb) = split_verb(rest);
-        let mut template = Self {
-            text: text.to_owned(),
-            segments: Vec::new(),
-            verb: verb.map(str::to_owned),
-            variables: Vec::new(),
-        };
+        let verb = verb.map(literal).transpose()?;
+        let mut template =
+            Self { text: text.to_owned(), segments: Vec::new(), verb, variables: Vec::new() };
         for part in split_segments(path)? {
             template.push(part)?;
         }
@@ -90,25 +89,22 @@ impl Template {
                     index = variable.end;
                 }
                 None => {
-                    path.push_str(match &self.segments[index] {
-                        Segment::Literal(literal) => literal,
-                        Segment::Any => "*",
-                        Segment::Rest => "**",
-                    });
+                    match self.segments.get(index) {
+                        Some(Segment::Literal(text)) => {
+                            path.push_str(&percent::encode_segment(text))
+                        }
+                        Some(Segment::Any) => path.push('*'),
+                        _ => path.push_str("**"),
+                    }
                     index += 1;
                 }
             }
         }
         if let Some(verb) = &self.verb {
             path.push(':');
-            path.push_str(verb);
+            path.push_str(&percent::encode_segment(verb));
         }
         path
-    }
-
-    /// The custom verb after the last colon.
-    pub(crate) fn verb(&self) -> Option<&str> {
-        self.verb.as_deref()
     }
 
     /// The variables, in the order of the path.
@@ -121,8 +117,12 @@ impl Template {
         Shape { segments: self.segments.clone(), verb: self.verb.clone() }
     }
 
-    /// What the variables are in a path that matches, given its raw segments without the verb.
-    pub(crate) fn captures(&self, path: &[&str]) -> Vec<Capture> {
+    /// What the variables are in a path that matches, given without its leading `/`.
+    pub(crate) fn captures(&self, path: &str) -> Vec<Capture> {
+        let path = match self.verb {
+            Some(_) => path.rsplit_once(':').map_or(path, |(stem, _)| stem),
+            None => path,
+        };
         self.variables.iter().map(|variable| variable.capture(path)).collect()
     }
 
@@ -139,10 +139,15 @@ impl Template {
         }
         let open = pattern.ends_with("**");
         let field = field_path(field)?;
-        if self.variables.iter().any(|variable| variable.field == field) {
+        if self.variables.iter().any(|variable| *variable.field == *field) {
             return Err(format!("`{}` is bound twice", field.join(".")));
         }
-        self.variables.push(Variable { field, start, end: self.segments.len(), open });
+        self.variables.push(Variable {
+            field: field.into(),
+            start,
+            end: self.segments.len(),
+            open,
+        });
         Ok(())
     }
 
@@ -158,12 +163,28 @@ impl Template {
 }
 
 impl Variable {
-    fn capture(&self, path: &[&str]) -> Capture {
-        let end = if self.open { path.len() } else { self.end };
-        let raw = path.get(self.start..end).unwrap_or_default().join("/");
+    fn capture(&self, path: &str) -> Capture {
+        let from = after_segments(path, self.start);
+        let part = path.get(from..).unwrap_or_default();
+        let part = match self.open {
+            true => part,
+            false => {
+                let end = after_segments(part, self.end - self.start);
+                // Without the slash behind it, if one is there.
+                part.get(..end).map_or(part, |part| part.strip_suffix('/').unwrap_or(part))
+            }
+        };
         let several = self.open || self.end - self.start > 1;
-        let text = if several { percent::decode_path(&raw) } else { percent::decode(&raw) };
-        Capture { field: self.field.clone(), text }
+        let text = if several { percent::decode_path(part) } else { percent::decode(part) };
+        Capture { field: Arc::clone(&self.field), text }
+    }
+}
+
+/// Where a path goes on behind some of its segments and the slash after them.
+fn after_segments(path: &str, count: usize) -> usize {
+    match count {
+        0 => 0,
+        _ => path.match_indices('/').nth(count - 1).map_or(path.len(), |(slash, _)| slash + 1),
     }
 }
 
@@ -200,11 +221,16 @@ fn segment(part: &str) -> Result<Segment, String> {
         "*" => Ok(Segment::Any),
         "**" => Ok(Segment::Rest),
         "" => Err("a segment is empty".into()),
-        literal if literal.contains(['*', '{', '}', '=', '?', '#', '%']) => {
-            Err(format!("`{literal}` is no segment"))
-        }
-        literal => Ok(Segment::Literal(literal.to_owned())),
+        text => literal(text).map(Segment::Literal),
     }
+}
+
+/// A text of the path. What is reserved may be written with escapes, as in the path itself.
+fn literal(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['*', '{', '}', '=']) {
+        return Err(format!("`{text}` is no segment"));
+    }
+    percent::decode(text).map_err(|_| format!("`{text}` {}", percent::NotText))
 }
 
 fn field_path(text: &str) -> Result<Vec<String>, String> {
@@ -221,8 +247,7 @@ mod tests {
     use super::*;
 
     fn captured(template: &str, path: &str) -> Vec<(String, String)> {
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        let captures = Template::parse(template).unwrap().captures(&segments);
+        let captures = Template::parse(template).unwrap().captures(&path[1..]);
         captures.into_iter().map(|found| (found.field.join("."), found.text.unwrap())).collect()
     }
 
@@ -233,7 +258,12 @@ mod tests {
             ("/v1/users/{user_id}", "/v1/users/a%2Fb%20c", "user_id", "a/b c"),
             ("/v1/{name=shelves/*}", "/v1/shelves/3", "name", "shelves/3"),
             ("/v1/{book.id}/pages", "/v1/9/pages", "book.id", "9"),
+            ("/v1/{book.id}/pages", "/v1/9%2F/pages", "book.id", "9/"),
             ("/v1/files/{path=**}", "/v1/files/a/b%2Fc/d", "path", "a/b%2Fc/d"),
+            ("/v1/files/{path=**}", "/v1/files", "path", ""),
+            ("/v1/{path=files/**}:copy", "/v1/files/a:b:copy", "path", "files/a:b"),
+            ("/v1/{path=files/**}:copy", "/v1/files:copy", "path", "files"),
+            ("/{name=a/*}/b", "/a/c%2f/b", "name", "a/c%2f"),
         ];
         for (template, path, field, text) in rows {
             assert_eq!(captured(template, path), [(field.to_owned(), text.to_owned())], "{path}");
@@ -242,9 +272,34 @@ mod tests {
 
     #[test]
     fn wrong_templates_are_refused() {
-        for text in ["v1/users", "/", "/a//b", "/{a", "/{a=**}/b", "/{a}/{a}", "/{}", "/a*b"] {
+        for text in [
+            "v1/users",
+            "/",
+            "/a//b",
+            "/{a",
+            "/{a=**}/b",
+            "/{a}/{a}",
+            "/{}",
+            "/a*b",
+            "/a:",
+            "/a%4",
+            "/{a={b}}",
+            "/a:{b}",
+            "/{a=b",
+            "/a=b",
+            "/{a.}",
+            "/{a=}",
+            "/**/a",
+        ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn literals_are_compared_without_escapes() {
+        let template = Template::parse("/caf%C3%A9/a b/x%2fy").unwrap();
+        assert_eq!(template.shape(), Template::parse("/café/a%20b/x%2Fy").unwrap().shape());
+        assert_eq!(template.openapi_path(), "/caf%C3%A9/a%20b/x%2Fy");
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! The compiled routes as a tree over path segments: a literal wins over `*`, `*` over `**`.
+//!
+//! A search goes along the path as it came: nothing is copied but segments with escapes, and its
+//! cost is that of the path's segments, however many routes there are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,6 +11,9 @@ use http::Method;
 use super::percent;
 use super::template::{Segment, Shape};
 
+/// The method of a rule that leaves it open: `custom: { kind: "*" }`.
+const ANY: &str = "*";
+
 /// Values by path shape and HTTP method.
 #[derive(Debug)]
 pub(crate) struct Tree<T> {
@@ -16,17 +22,25 @@ pub(crate) struct Tree<T> {
 
 #[derive(Debug)]
 struct Node<T> {
-    literals: HashMap<String, Node<T>>,
+    literals: HashMap<Box<str>, Node<T>>,
     any: Option<Box<Node<T>>>,
     rest: Option<Box<Node<T>>>,
-    values: HashMap<(Option<String>, Method), Arc<T>>,
+    /// The values of paths that end here; few, for each is another method or verb.
+    values: Vec<Value<T>>,
+}
+
+#[derive(Debug)]
+struct Value<T> {
+    verb: Option<String>,
+    method: Method,
+    value: Arc<T>,
 }
 
 /// What a path leads to.
 #[derive(Debug)]
-pub(crate) enum Found<T> {
+pub(crate) enum Found<'t, T> {
     /// A value for path and method.
-    Value(Arc<T>),
+    Value(&'t Arc<T>),
     /// The path is there, but only for these methods.
     OtherMethods(BTreeSet<String>),
     /// No such path.
@@ -35,7 +49,7 @@ pub(crate) enum Found<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: HashMap::new(), any: None, rest: None, values: HashMap::new() }
+        Self { literals: HashMap::new(), any: None, rest: None, values: Vec::new() }
     }
 }
 
@@ -51,98 +65,102 @@ impl<T> Tree<T> {
         let mut node = &mut self.root;
         for segment in &shape.segments {
             node = match segment {
-                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
                 Segment::Any => node.any.get_or_insert_default(),
                 Segment::Rest => node.rest.get_or_insert_default(),
             };
         }
-        node.values.insert((shape.verb.clone(), method), value);
+        node.values.push(Value { verb: shape.verb.clone(), method, value });
     }
 
-    /// Finds the value for the decoded segments of a path: the most specific one of that method.
-    pub(crate) fn find(&self, path: &Path, method: &Method) -> Found<T> {
-        let mut others = BTreeSet::new();
-        if let Some((stem, verb)) = &path.verb {
-            let before = &path.segments[..path.segments.len() - 1];
-            let stemmed: Vec<String> = before.iter().chain([stem]).cloned().collect();
-            let mut search = Search { method, verb: Some(verb.clone()), others: &mut others };
-            if let Some(value) = search.descend(&self.root, &stemmed) {
+    /// Finds the value for a path, given without its leading `/`: the most specific one of that
+    /// method. One whose last segment ends in a verb is tried with that verb first.
+    pub(crate) fn find(&self, path: &str, method: &Method) -> Found<'_, T> {
+        let verb = split_verb(path);
+        let with_verb = verb.as_ref().map(|(stem, verb)| (*stem, Some(verb.as_str())));
+        let ways = || with_verb.into_iter().chain([(path, None)]);
+        for (path, verb) in ways() {
+            let found = descend(&self.root, segments(path), &mut |node| {
+                node.value(verb, method).map(|found| &found.value)
+            });
+            if let Some(value) = found {
                 return Found::Value(value);
             }
         }
-        let mut search = Search { method, verb: None, others: &mut others };
-        match search.descend(&self.root, &path.segments) {
-            Some(value) => Found::Value(value),
-            None if others.is_empty() => Found::Nothing,
-            None => Found::OtherMethods(others),
+        let mut others = BTreeSet::new();
+        for (path, verb) in ways() {
+            descend(&self.root, segments(path), &mut |node| {
+                others.extend(node.methods(verb));
+                None
+            });
         }
+        if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) }
     }
 }
 
-/// A request's path, taken apart for a search.
-#[derive(Debug)]
-pub(crate) struct Path<'a> {
-    /// The segments as they came.
-    pub(crate) raw: Vec<&'a str>,
-    /// The segments, decoded.
-    pub(crate) segments: Vec<String>,
-    /// The last segment at its last colon, decoded.
-    verb: Option<(String, String)>,
-}
-
-impl<'a> Path<'a> {
-    /// Takes a path apart; `None` where it is no path of ours: not absolute or not text.
-    pub(crate) fn parse(path: &'a str) -> Option<Self> {
-        let raw: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        let decoded: Result<Vec<String>, _> = raw.iter().map(|raw| percent::decode(raw)).collect();
-        let verb = raw
-            .last()
-            .and_then(|last| last.rsplit_once(':'))
-            .and_then(|(stem, verb)| percent::decode(stem).ok().zip(percent::decode(verb).ok()));
-        // A segment that is not text equals no literal, and is refused where a variable takes it.
-        let segments = decoded.unwrap_or_else(|_| raw.iter().map(|raw| raw.to_string()).collect());
-        Some(Self { raw, segments, verb })
+impl<T> Node<T> {
+    /// The value for a method, or else for any.
+    fn value(&self, verb: Option<&str>, method: &Method) -> Option<&Value<T>> {
+        let with = |method: &str| {
+            let fits = |value: &&Value<T>| {
+                value.method.as_str() == method && value.verb.as_deref() == verb
+            };
+            self.values.iter().find(fits)
+        };
+        with(method.as_str()).or_else(|| with(ANY))
     }
 
-    /// The raw segments as a template with that verb has them.
-    pub(crate) fn raw_without(&self, verb: Option<&str>) -> Vec<&'a str> {
-        let mut raw = self.raw.clone();
-        if let (Some(_), Some(last)) = (verb, raw.last_mut()) {
-            *last = last.rsplit_once(':').map_or(*last, |(stem, _)| stem);
-        }
-        raw
+    fn methods(&self, verb: Option<&str>) -> impl Iterator<Item = String> {
+        let fits = move |value: &&Value<T>| value.verb.as_deref() == verb;
+        self.values.iter().filter(fits).map(|value| value.method.to_string())
     }
 }
 
-struct Search<'a> {
-    method: &'a Method,
-    verb: Option<String>,
-    others: &'a mut BTreeSet<String>,
+/// What is done where a path ends: the value that is wanted, if it is there.
+type Take<'t, 'f, T> = dyn FnMut(&'t Node<T>) -> Option<&'t Arc<T>> + 'f;
+
+/// Goes down all ways that fit, the most specific first, until `take` has what it wants.
+fn descend<'t, T>(
+    node: &'t Node<T>,
+    path: Option<&str>,
+    take: &mut Take<'t, '_, T>,
+) -> Option<&'t Arc<T>> {
+    let Some(path) = path else {
+        return take(node).or_else(|| node.rest.as_deref().and_then(take));
+    };
+    let (first, left) = match path.split_once('/') {
+        Some((first, left)) => (first, Some(left)),
+        None => (path, None),
+    };
+    if first.is_empty() {
+        return None;
+    }
+    // A segment that is not text equals no literal, and is refused where a variable takes it.
+    if let Ok(text) = percent::decode_segment(first)
+        && let Some(next) = node.literals.get(&*text)
+        && let Some(found) = descend(next, left, take)
+    {
+        return Some(found);
+    }
+    if let Some(next) = node.any.as_deref()
+        && let Some(found) = descend(next, left, take)
+    {
+        return Some(found);
+    }
+    node.rest.as_deref().and_then(take)
 }
 
-impl Search<'_> {
-    fn descend<T>(&mut self, node: &Node<T>, segments: &[String]) -> Option<Arc<T>> {
-        let Some((first, left)) = segments.split_first() else { return self.take(node) };
-        if let Some(found) = node.literals.get(first).and_then(|next| self.descend(next, left)) {
-            return Some(found);
-        }
-        if first.is_empty() {
-            return None;
-        }
-        if let Some(found) = node.any.as_deref().and_then(|next| self.descend(next, left)) {
-            return Some(found);
-        }
-        node.rest.as_deref().and_then(|next| self.take(next))
-    }
+/// The path as its segments; none where it is empty.
+fn segments(path: &str) -> Option<&str> {
+    (!path.is_empty()).then_some(path)
+}
 
-    fn take<T>(&mut self, node: &Node<T>) -> Option<Arc<T>> {
-        let found = node.values.get(&(self.verb.clone(), self.method.clone())).cloned();
-        if found.is_none() {
-            let methods = node.values.keys().filter(|(verb, _)| *verb == self.verb);
-            self.others.extend(methods.map(|(_, method)| method.to_string()));
-        }
-        found
-    }
+/// A path before the last colon of its last segment, and the verb behind it, decoded.
+fn split_verb(path: &str) -> Option<(&str, String)> {
+    let last = path.rfind('/').map_or(0, |slash| slash + 1);
+    let colon = last + path.get(last..)?.rfind(':')?;
+    let verb = percent::decode(path.get(colon + 1..)?).ok()?;
+    Some((path.get(..colon)?, verb))
 }
 
 #[cfg(test)]
@@ -162,7 +180,7 @@ mod tests {
     }
 
     fn find(tree: &Tree<String>, method: &str, path: &str) -> String {
-        match tree.find(&Path::parse(path).unwrap(), &method.parse().unwrap()) {
+        match tree.find(&path[1..], &method.parse().unwrap()) {
             Found::Value(value) => value.to_string(),
             Found::OtherMethods(methods) => methods.into_iter().collect::<Vec<_>>().join(","),
             Found::Nothing => "nothing".into(),
@@ -178,17 +196,30 @@ mod tests {
             ("POST", "/users/{id}:ban"),
             ("GET", "/files/{path=**}"),
             ("GET", "/files/index"),
+            ("*", "/users/me"),
+            ("REPORT", "/files/index"),
+            ("GET", "/caf%C3%A9"),
         ]);
         let rows = [
             ("GET", "/users/me", "/users/me"),
             ("GET", "/users/7", "/users/{id}"),
             ("GET", "/users/a:b", "/users/{id}"),
-            ("DELETE", "/users/me", "/users/{id}"),
+            ("DELETE", "/users/me", "/users/me"),
             ("POST", "/users/7:ban", "/users/{id}:ban"),
-            ("POST", "/users/me", "DELETE,GET"),
+            ("POST", "/users/me", "/users/me"),
+            ("POST", "/users/you", "DELETE,GET"),
+            ("GET", "/users/m%65", "/users/me"),
+            ("POST", "/users/7%3Aban", "DELETE,GET"),
+            ("REPORT", "/files/index", "/files/index"),
+            ("REPORT", "/files/other", "GET"),
+            ("GET", "/caf%c3%a9", "/caf%C3%A9"),
+            ("GET", "/café", "/caf%C3%A9"),
+            ("GET", "/%ff", "nothing"),
+            ("GET", "/", "nothing"),
             ("GET", "/files/index", "/files/index"),
             ("GET", "/files/a/b/c", "/files/{path=**}"),
-            ("GET", "/files", "nothing"),
+            ("GET", "/files", "/files/{path=**}"),
+            ("GET", "/files/", "nothing"),
             ("GET", "/users/", "nothing"),
             ("GET", "/users//me", "nothing"),
             ("GET", "/users/7/posts", "nothing"),

@@ -13,13 +13,13 @@ use serde_json::{Value as Json, json};
 use crate::library::descriptors;
 
 /// Messages that are tried; each by a seed that a failure names.
-const MESSAGES: u64 = 4000;
+pub(crate) const MESSAGES: u64 = 4000;
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(descriptors("kinds/v1/kinds.proto")).unwrap()
 }
 
-fn kinds() -> MessageDescriptor {
+pub(crate) fn kinds() -> MessageDescriptor {
     pool().get_message_by_name("kinds.v1.Kinds").unwrap()
 }
 
@@ -27,7 +27,7 @@ fn written(message: &MessageDescriptor, spelling: Spelling, wire: &[u8]) -> Opti
     by(&JsonPlan::compile([message.clone()], spelling), message, wire)
 }
 
-fn by(plan: &JsonPlan, message: &MessageDescriptor, wire: &[u8]) -> Option<String> {
+pub(crate) fn by(plan: &JsonPlan, message: &MessageDescriptor, wire: &[u8]) -> Option<String> {
     let mut out = b"before ".to_vec();
     plan.write(plan.find(message.full_name()).unwrap(), wire, &mut out).ok()?;
     Some(String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned())
@@ -162,13 +162,13 @@ fn a_group_of_proto2_has_no_json_and_is_named() {
     assert_eq!(refusal("kinds.v1.Sound"), None);
 }
 
-fn varint(number: u32, value: u64) -> Vec<u8> {
+pub(crate) fn varint(number: u32, value: u64) -> Vec<u8> {
     let mut wire = Vec::new();
     encoding::uint64::encode(number, &value, &mut wire);
     wire
 }
 
-fn field_bytes(number: u32, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field_bytes(number: u32, value: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     encoding::bytes::encode(number, &value.to_vec(), &mut wire);
     wire
@@ -188,10 +188,10 @@ fn packs(field: &FieldDescriptor) -> bool {
 
 /// Messages as any writer may encode them: fields in any order and more than once, numbers packed
 /// and not, and fields that the contract does not know.
-struct Random(StdRng);
+pub(crate) struct Random(pub(crate) StdRng);
 
 impl Random {
-    fn message(&mut self, message: &MessageDescriptor, depth: u32) -> Vec<u8> {
+    pub(crate) fn message(&mut self, message: &MessageDescriptor, depth: u32) -> Vec<u8> {
         let fields: Vec<FieldDescriptor> = message.fields().collect();
         let mut parts: Vec<Vec<u8>> = Vec::new();
         for _ in 0..self.0.random_range(0..12) {
@@ -327,6 +327,25 @@ impl Random {
             0 => wire[at] = self.0.random(),
             1 => wire.truncate(at),
             _ => wire.insert(at, self.0.random()),
+        }
+    }
+
+    /// Changes, takes out, doubles or puts in what JSON is made of.
+    pub(crate) fn damage_text(&mut self, text: &mut Vec<u8>) {
+        const PIECES: [&str; 22] = [
+            "null", "true", "\"", "\\", ",", ":", "{", "}", "[", "]", "0", "-", ".", "e5", " ",
+            "\n", "\"x\"", "9", "1.5", "\u{e9}", "\\u0061", "Z",
+        ];
+        let at = self.0.random_range(0..=text.len());
+        match self.0.random_range(0..4) {
+            0 => drop(text.splice(at..at, PIECES.choose(&mut self.0).unwrap().bytes())),
+            1 if at < text.len() => drop(text.remove(at)),
+            2 if at < text.len() => text[at] = self.0.random_range(0x20..0x7f),
+            _ => {
+                let end = self.0.random_range(at..=text.len());
+                let part = text[at..end.min(at + 20)].to_vec();
+                text.splice(at..at, part);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test fails by panicking and documents itself
 
 mod access;
+mod conformance;
 mod discovery;
 mod document;
 mod errors;
@@ -14,6 +15,7 @@ mod json;
 mod library;
 mod limits;
 mod lists;
+mod requests;
 mod standalone;
 mod streams;
 mod transcoding;

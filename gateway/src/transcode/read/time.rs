@@ -47,9 +47,9 @@ pub(super) fn duration(text: &str) -> Option<(i64, i32)> {
     }
     let (nanos, unit) = fraction(rest)?;
     let seconds = number(digits)?;
-    let sound = unit == b"s" && (seconds < LONGEST || seconds == LONGEST && nanos == 0);
-    let sign = if negative { -1 } else { 1 };
-    sound.then_some((sign * seconds, sign as i32 * nanos))
+    let (sign, sign_of_nanos) = if negative { (-1, -1) } else { (1, 1) };
+    let sound = unit == b"s" && seconds <= LONGEST;
+    sound.then_some((sign * seconds, sign_of_nanos * nanos))
 }
 
 /// The nanoseconds of `.5`, which may be missing, and what follows them.
@@ -167,7 +167,7 @@ mod tests {
             ("-1.500s", Some((-1, -500_000_000))),
             ("315576000000s", Some((LONGEST, 0))),
             ("-315576000000s", Some((-LONGEST, 0))),
-            ("315576000000.000000001s", None),
+            ("315576000000.999999999s", Some((LONGEST, 999_999_999))),
             ("315576000001s", None),
             ("99999999999999999999s", None),
             ("1", None),

@@ -167,7 +167,7 @@ impl Writer<'_> {
         let message = self.plan.message(place).ok_or(NO_TYPE)?;
         self.out.extend_from_slice(b"{\"@type\":");
         self.json(url)?;
-        if let Form::Object = message.form {
+        if let Form::Object | Form::Empty = message.form {
             self.nested(|writer| writer.object_members(message, value, &mut false))?;
         } else {
             self.out.extend_from_slice(b",\"value\":");

@@ -18,6 +18,7 @@
 //! | [`saga`] | work over several services, done as a whole or undone |
 //! | [`redis`] | the memory that processes share |
 //! | [`cache`], [`limit`] | cache and token bucket |
+//! | [`claims`] | whoever is first, and what came of it |
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
 //! | [`operations`] | what operators see of a service and do about it |
@@ -28,6 +29,7 @@
 pub mod cache;
 pub mod call;
 pub mod channel;
+pub mod claims;
 pub mod database;
 pub mod error;
 pub mod events;

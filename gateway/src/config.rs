@@ -50,6 +50,14 @@ pub struct GatewaySettings {
     pub rate_mode: RateMode,
     /// For how many callers a gateway itself remembers limits at once. Default: 100000.
     pub rate_keys: usize,
+    /// How long it is kept what came of a request with an `Idempotency-Key`. Default: `24h`.
+    #[serde(with = "humantime_serde")]
+    pub idempotency_keep: Duration,
+    /// The largest reply that is kept for such a request, in bytes. Default: 262144.
+    pub idempotency_max_bytes: usize,
+    /// How many such requests one gateway without Redis remembers at once; more are refused. Default:
+    /// 100000.
+    pub idempotency_keys: usize,
     /// Signs cursors: the same on every gateway, at least 32 random characters. Empty, the default,
     /// makes a key of its own and keeps it in the data folder, which is right for one gateway.
     pub cursor_key: Secret<String>,
@@ -104,6 +112,9 @@ impl Default for GatewaySettings {
             rates_shadow: Vec::new(),
             rate_mode: RateMode::Fast,
             rate_keys: 100_000,
+            idempotency_keep: Duration::from_secs(24 * 60 * 60),
+            idempotency_max_bytes: 256 * 1024,
+            idempotency_keys: 100_000,
             cursor_key: Secret::default(),
             token_issuer: DEFAULT_ISSUER.to_owned(),
             token_audience: DEFAULT_AUDIENCE.to_owned(),
@@ -143,6 +154,10 @@ impl ServiceSettings for GatewaySettings {
                  take it out here"
             );
         }
+        ensure!(
+            self.idempotency_keep >= Duration::from_secs(60),
+            "gateway.idempotency_keep is shorter than 1m: who repeats a request may come later"
+        );
         let key = self.cursor_key.expose().len();
         ensure!(
             key == 0 || key >= 32,

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use mainstay::contract::billing::RemoteEntitlements;
+use mainstay::kernel::claims::Claims;
 use mainstay::kernel::policy::Authorizer;
 use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::token::Verifier;
@@ -14,12 +15,14 @@ use tower::ServiceBuilder;
 use tower::util::option_layer;
 
 pub(crate) mod body;
+pub(crate) mod caching;
 pub(crate) mod client_ip;
 pub(crate) mod cors;
 pub(crate) mod exchange;
 pub(crate) mod front;
 pub(crate) mod grpc;
 pub(crate) mod hygiene;
+pub(crate) mod idempotency;
 pub(crate) mod ip_limit;
 pub(crate) mod live;
 pub(crate) mod messages;
@@ -67,6 +70,8 @@ pub(crate) struct Edge {
     pub(crate) rates: Option<RateLimits>,
     /// The limit by client address, if there is one.
     pub(crate) ip_limit: Option<IpLimit>,
+    /// Keeps what came of requests with an `Idempotency-Key`; absent where nothing is kept.
+    pub(crate) claims: Option<Arc<dyn Claims>>,
     /// Signs cursors.
     pub(crate) cursors: CursorSigner,
     /// The pages that the gateway answers itself.
@@ -99,14 +104,17 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         Ok(routed) => routed,
         Err(reply) => return reply,
     };
-    let outcome = async {
+    let admission = async {
         exchange.token().await?;
         exchange.rate_class().await?;
         let sending = exchange.message(body).await?;
         exchange.entitlement().await?;
         exchange.permission().await?;
-        exchange.call(sending).await
+        Ok(sending)
     };
-    let outcome = outcome.await;
+    let (exchange, outcome) = match admission.await {
+        Ok(sending) => idempotency::call(exchange, sending).await,
+        Err(refusal) => (exchange, Err(refusal)),
+    };
     exchange.reply(outcome)
 }

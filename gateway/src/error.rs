@@ -9,6 +9,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
+use mainstay::kernel::channel::NotSent;
 use mainstay::kernel::error::{Error, ErrorCode, PAYLOAD_TOO_LARGE, UNAVAILABLE};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -147,7 +148,16 @@ pub(crate) fn from_upstream(status: &Status, service: &str, binding: Option<&Bin
         }
         (None, _) => error,
     }
-    .because(anyhow::anyhow!("{service} answered {:?}: {}", status.code(), status.message()))
+    .because(cause(status, service))
+}
+
+/// The cause, for our log; it is [`NotSent`] where the service never saw the call.
+fn cause(status: &Status, service: &str) -> anyhow::Error {
+    let what = format!("{service} answered {:?}: {}", status.code(), status.message());
+    match NotSent::caused(status) {
+        true => anyhow::Error::new(NotSent).context(what),
+        false => anyhow::Error::msg(what),
+    }
 }
 
 /// The same error with its fields named as the REST caller knows them.

@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
+use mainstay::kernel::claims::{Claims, FolderClaims, SharedClaims};
 use mainstay::kernel::lifecycle::{Module, Platform};
 use mainstay::kernel::token::{SharedRevocations, TokenSettings, Verifier};
 
@@ -95,6 +96,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
     tokio::spawn(discovery.run(platform.registry().watch(), shutdown.clone()));
     admin::report_readiness(&platform.readiness(), settled);
 
+    let claims = claims(&platform)?;
     let metrics = platform.metrics();
     let policies = LivePolicies::new(&settings)?;
     let reloaded = policies.clone();
@@ -108,6 +110,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
             shutdown,
         )?),
         policies,
+        claims: Some(claims),
         cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
         metrics,
         authorizer: Some(Arc::new(RemoteAuthorizer::new(authz))),
@@ -125,4 +128,16 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         .depends_on(auth::SERVICE)
         .depends_on(authz::SERVICE)
         .depends_on(billing::SERVICE))
+}
+
+/// Where it is kept what came of requests with an `Idempotency-Key`: where all gateways see it, or on
+/// the disk of the one there is.
+fn claims(platform: &Platform<GatewaySettings>) -> anyhow::Result<Arc<dyn Claims>> {
+    if let Some(redis) = platform.redis() {
+        return Ok(Arc::new(SharedClaims::new(redis, "idempotency")));
+    }
+    let folder = platform.kernel_settings().data_dir.join("idempotency");
+    let claims = FolderClaims::open(&folder, platform.settings().idempotency_keys)?;
+    tokio::spawn(claims.clone().run(platform.shutdown()));
+    Ok(Arc::new(claims))
 }

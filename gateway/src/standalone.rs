@@ -77,6 +77,7 @@ pub async fn module(
         // Without an envelope there are no cursors: a list has the page tokens of its contract.
         cursors: CursorSigner::new(&rand::random::<[u8; 32]>()),
         metrics,
+        claims: None,
         policies: LivePolicies::new(&settings)?,
         authorizer: None,
         entitlements: None,

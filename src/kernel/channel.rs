@@ -44,6 +44,7 @@ mod reply;
 mod transport;
 mod web;
 
+pub use failure::NotSent;
 pub use message::framed;
 pub use metadata::timeout;
 

@@ -96,6 +96,8 @@ pub struct MethodPolicy {
     pub response_headers: Vec<HeaderName>,
     /// How a stream of replies is taken up again; `None` where it cannot be.
     pub resumption: Option<Resumption>,
+    /// How long replies may be reused; `None` where the contract does not say.
+    pub cache: Option<CacheRule>,
     /// What may be repeated.
     pub idempotency: Idempotency,
     /// Whether the method has a route on the REST edge.
@@ -178,6 +180,15 @@ pub enum EdgeStyle {
     Envelope,
     /// The message as it is.
     Plain,
+}
+
+/// How long replies of a method may be reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheRule {
+    /// For how long a reply counts as current, in whole seconds.
+    pub max_age: Duration,
+    /// Whether caches that many people share may keep replies.
+    pub shared: bool,
 }
 
 /// What the standard option `idempotency_level` says of a method.

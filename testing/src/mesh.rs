@@ -104,6 +104,22 @@ impl TestMesh {
         Settings { kernel, own, origin: Origin::default() }
     }
 
+    /// The environment variables with which a process of a service joins the mesh.
+    ///
+    /// # Panics
+    /// If the test folder's name is not UTF-8.
+    pub fn variables(&self, service: &str) -> Vec<(String, String)> {
+        let tls = self.authority().settings(service);
+        let files = [("CA", tls.ca_file), ("CERT", tls.cert_file), ("KEY", tls.key_file)];
+        let mut variables = self.registry_of_test.variables();
+        variables.extend(files.into_iter().map(|(name, file)| {
+            let file = file.expect("the authority names every file");
+            let file = file.to_str().expect("test folders are UTF-8").to_owned();
+            (format!("MAINSTAY_TLS__{name}_FILE"), file)
+        }));
+        variables
+    }
+
     /// Starts a service in this process.
     ///
     /// # Panics

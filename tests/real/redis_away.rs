@@ -1,6 +1,7 @@
 //! Redis is killed, emptied, stalled and restarted: what stands on it does without it as
 //! `docs/redis.md` states, and begins to use it again by itself.
 
+mod claims;
 mod entitlements;
 mod limits;
 mod platform;

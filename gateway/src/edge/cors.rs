@@ -20,10 +20,12 @@ use super::Edge;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, if-match, traceparent, tracestate, x-request-id",
+    "authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, \
+     x-request-id",
 );
-const REPLY_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, ratelimit, ratelimit-policy, retry-after, x-request-id");
+const REPLY_HEADERS: HeaderValue = HeaderValue::from_static(
+    "etag, idempotency-replayed, ratelimit, ratelimit-policy, retry-after, x-request-id",
+);
 
 /// Answers preflights and marks replies for the origins that the settings name.
 pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
 use mainstay::kernel::error::{Error, Result, UNAUTHENTICATED};
@@ -17,9 +17,10 @@ use mainstay::kernel::policy::{Access, Entitlements as _};
 
 use super::client_ip::ClientIp;
 use super::front::{self, Found, Front};
+use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::Answered;
-use super::{Edge, grpc, hygiene, request_id, rest, timeout};
+use super::{Edge, caching, grpc, hygiene, request_id, rest, timeout};
 use crate::error;
 use crate::route::Rpc;
 use crate::transcode::binding::Binding;
@@ -41,6 +42,8 @@ pub(crate) struct Exchange {
     pub(super) parameters: Parameters,
     /// The request message in protobuf encoding; of a stream, the first one if a policy asks for it.
     pub(super) message: Bytes,
+    /// Set where the request has an `Idempotency-Key` that its method takes.
+    pub(super) keyed: Option<Arc<Keyed>>,
     /// Headers that every reply from here on carries.
     pub(super) reply_headers: HeaderMap,
 }
@@ -86,6 +89,7 @@ impl Exchange {
                     patience,
                     parameters: Parameters::new(),
                     message: Bytes::new(),
+                    keyed: None,
                     reply_headers: HeaderMap::new(),
                 };
                 Ok((exchange, body))
@@ -187,7 +191,9 @@ impl Exchange {
         let protocol = self.front.protocol();
         let response =
             outcome.unwrap_or_else(|error| front::refuse(protocol, &error, &self.call.request_id));
-        let mut response = finished(response, self.call.user.is_some());
+        let mut response = caching::finish(&self, response);
+        let nosniff = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         response.headers_mut().extend(self.reply_headers);
         response.extensions_mut().insert(match self.front {
             Front::Rest(target) => Answered::By(Arc::clone(&target.route)),
@@ -256,16 +262,6 @@ fn options(methods: &BTreeSet<String>) -> Response {
     let allow = methods.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(ALLOW, allow);
-    }
-    response
-}
-
-/// What every reply carries: its type is to be believed, and what is a user's own is not stored.
-fn finished(mut response: Response, has_user: bool) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if has_user {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
 }

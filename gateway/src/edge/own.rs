@@ -7,14 +7,14 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use mainstay::kernel::error::Error;
 
 use super::observe::Answered;
-use super::request_id;
+use super::{caching, request_id};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
 use crate::route::RouteTable;
 use crate::{docs, openapi};
@@ -42,7 +42,9 @@ impl OwnPages {
         };
         let mut response = match *request.method() {
             Method::GET | Method::HEAD if path == "/docs" => self.explorer_page(),
-            Method::GET | Method::HEAD => self.openapi_document(table),
+            Method::GET | Method::HEAD => {
+                caching::not_modified(request.headers(), self.openapi_document(table))
+            }
             Method::OPTIONS => {
                 let mut response = page("text/plain", Bytes::new());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -80,7 +82,10 @@ impl OwnPages {
                 document
             }
         };
-        page("application/json", document)
+        let tag = caching::weak_tag(&document);
+        let mut response = page("application/json", document);
+        response.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
+        response
     }
 }
 

@@ -1,5 +1,7 @@
 //! REST: the parts of a request fill the message, the reply becomes JSON.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use mainstay::kernel::error::Result;
@@ -8,8 +10,9 @@ use mainstay::kernel::policy::EdgeStyle;
 mod stream;
 
 use super::exchange::{Exchange, Sending};
+use super::idempotency::Keyed;
 use super::reply::declared;
-use super::{body, upstream};
+use super::{body, caching, upstream};
 use crate::cursor::Listing;
 use crate::envelope;
 use crate::route::{Form, Target};
@@ -50,6 +53,7 @@ async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<
     let limit = exchange.rpc.policy.max_body_bytes;
     let timeout = exchange.edge.settings.body_timeout;
     let body = body::read(&exchange.head.headers, body, limit, timeout).await?;
+    exchange.keyed = Keyed::of(exchange, target, &body)?.map(Arc::new);
     let page_token = match cursor {
         Some(cursor) => Some(exchange.edge.cursors.verify(&listing(exchange, target), &cursor)?),
         None => None,
@@ -75,6 +79,7 @@ async fn unary(exchange: &Exchange, target: &Target) -> Result<Response> {
         }
     };
     let mut response = envelope::reply(rendered);
+    caching::tag(route, &reply.message, &mut response);
     for metadata in [&reply.metadata, &reply.trailers] {
         response.headers_mut().extend(declared(&route.rpc, metadata));
     }

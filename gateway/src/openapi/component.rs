@@ -5,13 +5,20 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 /// The replies of refused calls: status, description, headers beside `X-Request-Id`.
-const ERRORS: [(&str, &str, &[&str]); 10] = [
+const ERRORS: [(&str, &str, &[&str]); 12] = [
     ("400", "Something in the request is not acceptable; `details` names the fields.", &[]),
     ("401", "No access token, or one that does not hold.", &["WWW-Authenticate"]),
     ("403", "The caller lacks the permission, or the plan does not include the feature.", &[]),
     ("404", "No such resource.", &[]),
+    (
+        "409",
+        "It does not fit the state of things, or the request with this `Idempotency-Key` is being \
+         served, or nobody knows what came of it.",
+        &["Retry-After"],
+    ),
     ("413", "The body is too large.", &[]),
     ("415", "The body is of another media type.", &[]),
+    ("422", "This `Idempotency-Key` came with another request before.", &[]),
     ("429", "Too many calls.", &["Retry-After", "RateLimit", "RateLimit-Policy"]),
     ("503", "A service is away.", &["Retry-After"]),
     ("504", "A service did not answer in time.", &[]),
@@ -31,7 +38,7 @@ pub(super) fn components(mut schemas: BTreeMap<String, Json>) -> Json {
             },
         },
         "schemas": schemas,
-        "responses": error_responses(),
+        "responses": responses(),
         "headers": headers(),
     })
 }
@@ -118,6 +125,17 @@ fn error_schema() -> Json {
     })
 }
 
+fn responses() -> Map<String, Json> {
+    let mut responses = error_responses();
+    let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    let not_modified = json!({
+        "description": "The caller has this reply already.",
+        "headers": { "X-Request-Id": reference("X-Request-Id"), "ETag": reference("ETag") },
+    });
+    responses.insert("NotModified".to_owned(), not_modified);
+    responses
+}
+
 fn error_responses() -> Map<String, Json> {
     let responses = ERRORS.iter().map(|(status, description, names)| {
         let headers: Map<String, Json> = ["X-Request-Id"]
@@ -147,8 +165,10 @@ fn headers() -> Json {
         |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     json!({
         "X-Request-Id": text("Id of this request; one that the caller sent is kept."),
+        "ETag": text("Names this state of the reply, for `If-None-Match` and `If-Match`."),
         "RateLimit": text("What is left: class, `r` calls, full again in `t` seconds."),
         "RateLimit-Policy": text("The limit: class, `q` calls in `w` seconds."),
+        "Idempotency-Replayed": text("`true`: the reply of an earlier request with the same key."),
         "WWW-Authenticate": text("`Bearer`"),
         "Retry-After": {
             "description": "Seconds to wait before the next try.",

@@ -7,6 +7,8 @@ use serde_json::{Map, Value as Json, json};
 use super::comment::Comments;
 use super::rules;
 use super::schema::Schemas;
+use crate::edge::caching::is_validated;
+use crate::edge::idempotency::takes_key;
 use crate::route::Route;
 use crate::transcode::binding::Body;
 use crate::transcode::plan::Spelling;
@@ -71,6 +73,22 @@ fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> 
         });
         parameters.push(parameter("query", CURSOR, false, schema));
     }
+    if takes_key(&route.rpc.policy) {
+        let schema = json!({
+            "type": "string",
+            "maxLength": 255,
+            "description": "Sent again with the same request, it has the reply of the first and no \
+                            second effect, for a day.",
+        });
+        parameters.push(parameter("header", "Idempotency-Key", false, schema));
+    }
+    if is_validated(route) {
+        let schema = json!({
+            "type": "string",
+            "description": "Validators of replies that the caller has: 304 if one is still right.",
+        });
+        parameters.push(parameter("header", "If-None-Match", false, schema));
+    }
     for header in &route.rpc.policy.request_headers {
         let schema = json!({ "type": "string" });
         parameters.push(parameter("header", header.as_str(), false, schema));
@@ -110,6 +128,10 @@ fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -
 fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let mut responses = Map::new();
     responses.insert("200".into(), success(route, schemas, comments));
+    if is_validated(route) {
+        let reference = json!({ "$ref": "#/components/responses/NotModified" });
+        responses.insert("304".into(), reference);
+    }
     let has_user = !matches!(route.rpc.policy.access, Access::Public | Access::Webhook);
     let has_body = !matches!(route.binding.body, Body::Nothing);
     let is_restricted =
@@ -119,8 +141,10 @@ fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> J
         ("401", has_user),
         ("403", is_restricted),
         ("404", !route.binding.path_fields.is_empty()),
+        ("409", takes_key(&route.rpc.policy)),
         ("413", has_body),
         ("415", has_body),
+        ("422", takes_key(&route.rpc.policy)),
         ("429", true),
         ("503", true),
         ("504", true),
@@ -138,13 +162,15 @@ fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Jso
     if route.binding.replies_raw() {
         content = json!({ "*/*": { "schema": {} } });
     }
+    let mut headers = vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"];
+    headers.extend(is_validated(route).then_some("ETag"));
+    headers.extend(takes_key(&route.rpc.policy).then_some("Idempotency-Replayed"));
+    let headers = headers
+        .into_iter()
+        .map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })));
     json!({
         "description": "The call succeeded.",
-        "headers": {
-            "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" },
-            "RateLimit": { "$ref": "#/components/headers/RateLimit" },
-            "RateLimit-Policy": { "$ref": "#/components/headers/RateLimit-Policy" },
-        },
+        "headers": headers.collect::<Map<_, _>>(),
         "content": content,
     })
 }

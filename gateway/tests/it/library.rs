@@ -1,6 +1,7 @@
 //! A gRPC service made of descriptors and a function from JSON to JSON.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -16,6 +17,7 @@ use mainstay::kernel::error::{Error, Result};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::Value as Json;
+use tokio::sync::Semaphore;
 use tonic::server::NamedService;
 
 /// One call as it arrived.
@@ -156,6 +158,7 @@ pub(crate) fn librarian(arrived: Arrived) -> BoxFuture<'static, Result<Json>> {
             "ListBooks" | "ListMyBooks" => Ok(list(request)),
             "CreateBook" => Ok(book(request["title"].as_str().unwrap())),
             "UpdateBook" | "ArchiveBook" => Ok(book("Changed")),
+            "Borrow" => borrow(request["book_id"].as_str().unwrap()).await,
             "Upload" => Ok(serde_json::json!({
                 "contentType": request["body"]["content_type"],
                 "data": request["body"]["data"],
@@ -170,6 +173,21 @@ pub(crate) fn librarian(arrived: Arrived) -> BoxFuture<'static, Result<Json>> {
             _ => Ok(inspection(&arrived.metadata)),
         }
     })
+}
+
+/// Has a permit for each call that may lend the book `slow`.
+pub(crate) static LENDING: Semaphore = Semaphore::const_new(0);
+
+async fn borrow(book: &str) -> Result<Json> {
+    match book {
+        "slow" => LENDING.acquire().await.unwrap().forget(),
+        "never" => std::future::pending().await,
+        "conflict" | "limited" | "internal" => return Err(fail(book)),
+        _ => {}
+    }
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    Ok(serde_json::json!({ "id": book, "title": format!("Copy {number}"), "etag": "v1" }))
 }
 
 /// Five books, by pages of `page_size` (2 when not said).

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test fails by panicking and documents itself
 
 mod access;
+mod caching;
 mod conformance;
 mod discovery;
 mod document;
@@ -10,6 +11,7 @@ mod errors;
 mod fakes;
 mod feed;
 mod grpc;
+mod idempotency;
 mod identity;
 mod json;
 mod library;

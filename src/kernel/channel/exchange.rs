@@ -94,7 +94,7 @@ impl Exchange {
                 break;
             }
         }
-        last.unwrap_or_else(|| self.away())
+        last.unwrap_or_else(|| self.away().unsent())
     }
 
     async fn attempt(
@@ -122,6 +122,8 @@ impl Exchange {
             }
             Ok(Err(failure)) => failure,
         };
+        // One that is idempotent may have been tried before.
+        let was_sent = traits.idempotent || matches!(failure, Failure::Broken(_));
         let again = match &failure {
             Failure::Unreachable(cause) => {
                 attempt.unreachable(&format!("{cause:#}"));
@@ -136,7 +138,8 @@ impl Exchange {
         let instance = &attempt.endpoint().id;
         let cause = failure.into_cause();
         tracing::debug!(instance, number, again, cause = format!("{cause:#}"), "attempt failed");
-        if again { Outcome::Again(self.away()) } else { Outcome::Done(self.away()) }
+        let away = if was_sent { self.away() } else { self.away().unsent() };
+        if again { Outcome::Again(away) } else { Outcome::Done(away) }
     }
 
     /// Whether a call that may have run may be sent once more.

@@ -2,6 +2,20 @@
 
 use h2::Reason;
 use hyper_util::client::legacy;
+use tonic::Status;
+
+/// The cause of a refusal by a channel itself: no instance has seen the call, so it had no effect.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no instance has seen the call")]
+pub struct NotSent;
+
+impl NotSent {
+    /// Whether it caused this status. A status that came over the network never says so: what was not
+    /// sent on by the other side was still sent to it.
+    pub fn caused(status: &Status) -> bool {
+        std::error::Error::source(status).is_some_and(|source| source.is::<Self>())
+    }
+}
 
 /// An attempt without a reply.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The five bytes before every gRPC message.
 
+use std::sync::Arc;
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt as _;
@@ -7,6 +9,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::UnaryReply;
+use super::failure::NotSent;
 
 /// One byte that says whether the message is compressed, four with its length.
 const PREFIX_BYTES: usize = 5;
@@ -25,7 +28,10 @@ pub fn framed(message: &[u8]) -> Bytes {
 pub(super) async fn read_reply(response: Response<Body>) -> Result<UnaryReply, Status> {
     let (head, body) = response.into_parts();
     let early = Status::from_header_map(&head.headers);
-    if let Some(status) = early.filter(|status| status.code() != Code::Ok) {
+    if let Some(mut status) = early.filter(|status| status.code() != Code::Ok) {
+        if head.extensions.get::<NotSent>().is_some() {
+            status.set_source(Arc::new(NotSent));
+        }
         return Err(status);
     }
     let collected = body.collect().await?;

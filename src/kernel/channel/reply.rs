@@ -11,6 +11,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::endpoint::Attempt;
+use super::failure::NotSent;
 use crate::kernel::error::Error;
 
 /// A reply with the gRPC status that is known of it.
@@ -31,6 +32,12 @@ impl Reply {
 
     pub(super) fn stream(head: response::Parts, body: Body) -> Self {
         Self { head, content: Content::Stream(body) }
+    }
+
+    /// The same, for a call that no instance has seen.
+    pub(super) fn unsent(mut self) -> Self {
+        self.head.extensions.insert(NotSent);
+        self
     }
 
     /// The status; of a stream that is under way, OK.

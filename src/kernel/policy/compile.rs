@@ -12,7 +12,7 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use super::field::{FieldPath, ResourceTemplate};
 use super::rules::MessageRules;
 use super::{
-    Access, Audit, Callers, EdgeStyle, Idempotency, MethodPolicy, PolicyTable, Redactor,
+    Access, Audit, CacheRule, Callers, EdgeStyle, Idempotency, MethodPolicy, PolicyTable, Redactor,
     Resumption, check, options,
 };
 use crate::kernel::proto::policy as stated;
@@ -137,6 +137,7 @@ impl Compiler<'_> {
                 .as_ref()
                 .map(|stated| Resumption::resolve(method, stated))
                 .transpose()?,
+            cache: cache_rule(policy.cache)?,
             idempotency: idempotency(method),
             routed: options::has(self.pool, &declared, options::HTTP),
             client_streaming: method.is_client_streaming(),
@@ -203,6 +204,13 @@ fn style(method: stated::EdgeStyle, service: stated::EdgeStyle) -> Option<EdgeSt
         stated::EdgeStyle::Plain => EdgeStyle::Plain,
         _ => EdgeStyle::Envelope,
     })
+}
+
+fn cache_rule(stated: Option<stated::CachePolicy>) -> anyhow::Result<Option<CacheRule>> {
+    let Some(stated) = stated else { return Ok(None) };
+    let max_age = stated.max_age.context("the cache policy states no max_age")?;
+    let max_age = Duration::try_from(max_age).context("max_age is negative")?;
+    Ok(Some(CacheRule { max_age, shared: stated.shared }))
 }
 
 fn idempotency(method: &MethodDescriptor) -> Idempotency {

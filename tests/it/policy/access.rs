@@ -44,7 +44,9 @@ fn contract() -> DescriptorPool {
             }
             rpc Everywhere(Request) returns (Request) {
                 option idempotency_level = NO_SIDE_EFFECTS;
-                option (mainstay.policy.v1.method) = { permission: "sample.things.list" };
+                option (mainstay.policy.v1.method) = {
+                    permission: "sample.things.list" cache: { max_age: { seconds: 9 } }
+                };
             }
             rpc Inside(Request) returns (Request) {
                 option idempotency_level = NO_SIDE_EFFECTS;
@@ -125,6 +127,8 @@ fn defaults_of_the_service_fill_in_what_a_method_leaves_out() {
     assert_eq!(update.feature.as_deref(), Some("things"));
     assert_eq!(update.request_headers, ["if-match"]);
     assert!(update.idempotency.is_repeatable() && !method("Mine").routed);
+    let cache = method("Everywhere").cache.map(|rule| (rule.max_age.as_secs(), rule.shared));
+    assert_eq!((open.cache, cache), (None, Some((9, false))));
 }
 
 #[test]

@@ -149,6 +149,35 @@ fn methods_that_change_something_must_say_how_often_and_whether_it_is_recorded()
 }
 
 #[test]
+fn only_what_changes_nothing_is_reused_and_only_what_is_public_is_shared() {
+    let cached = |access: &str, cache: &str| {
+        method(&format!(
+            "{READS} option (google.api.http) = {{ get: '/v1/{{id}}' }};
+            option (mainstay.policy.v1.method) = {{ {access} cache: {{ {cache} }} }};"
+        ))
+    };
+    let minute = "max_age: { seconds: 60 }";
+    assert_eq!(check_policies(&cached("authenticated: true", minute)).len(), 0);
+    let shared = format!("{minute} shared: true");
+    assert_eq!(check_policies(&cached("public: true", &shared)).len(), 0);
+    assert_refused(
+        &cached("authenticated: true", &shared),
+        "Sample.Do",
+        &["what is one caller's own", "leave `shared` out"],
+    );
+    for age in ["", "max_age: {}", "max_age: { nanos: 5 }", "max_age: { seconds: -1 }"] {
+        assert_refused(&cached("public: true", age), "Sample.Do", &["max_age", "seconds: 60"]);
+    }
+    let change = format!(
+        "option (google.api.http) = {{ post: '/v1' body: '*' }};
+        option (mainstay.policy.v1.method) = {{
+            public: true rate_class: 'w' audit: AUDIT_NONE cache: {{ {minute} }}
+        }};"
+    );
+    assert_refused(&method(&change), "Sample.Do", &["no reply may be reused", "NO_SIDE_EFFECTS"]);
+}
+
+#[test]
 fn resources_and_owners_must_be_string_fields_of_the_request() {
     let templates = [
         ("x/{nothing}", "has no field \"nothing\" (it has id, count"),

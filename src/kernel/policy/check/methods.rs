@@ -9,6 +9,9 @@ use super::{Faults, access, headers, streams};
 /// Deadline of a service that states none.
 const DEFAULT_DEADLINE_NANOSECONDS: i128 = 5_000_000_000;
 
+/// In nanoseconds.
+const ONE_SECOND: i128 = 1_000_000_000;
+
 pub(super) fn check(service: &ServiceDescriptor, faults: &mut Faults) {
     let pool = service.parent_pool();
     let defaults = read(pool, &service.options(), options::SERVICE);
@@ -54,6 +57,7 @@ impl Stated {
         self.check_callers(faults);
         headers::check(&self.policy, faults);
         streams::check(self, faults);
+        self.check_cache(faults);
     }
 
     /// Whether either side sends a stream, which may well last longer than any one call.
@@ -154,6 +158,32 @@ impl Stated {
         if flag(&self.policy, "internal") && callers.is_empty() {
             faults.push(
                 "is internal and names no callers, so that nobody could call it; state `callers`"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn check_cache(&self, faults: &mut Vec<String>) {
+        let Some(cache) = options::message(&self.policy, "cache") else { return };
+        if self.level() != IdempotencyLevel::NoSideEffects {
+            faults.push(
+                "can change something, so that no reply may be reused; leave `cache` out, or state \
+                 `option idempotency_level = NO_SIDE_EFFECTS;`"
+                    .to_owned(),
+            );
+        }
+        let max_age = options::message(&cache, "max_age").map_or(0, |age| nanoseconds(&age));
+        if max_age < ONE_SECOND || max_age % ONE_SECOND != 0 {
+            faults.push(
+                "the cache's max_age is not 1 s or more in whole seconds; state one such as \
+                 `cache: { max_age: { seconds: 60 } }`"
+                    .to_owned(),
+            );
+        }
+        if flag(&cache, "shared") && !flag(&self.policy, "public") {
+            faults.push(
+                "shared caches would serve what is one caller's own to others; leave `shared` out, \
+                 or state `public`"
                     .to_owned(),
             );
         }

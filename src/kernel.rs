@@ -19,6 +19,7 @@
 //! | [`redis`] | the memory that processes share |
 //! | [`cache`], [`limit`] | cache and token bucket |
 //! | [`claims`] | whoever is first, and what came of it |
+//! | [`watch`] | following a state that another service keeps |
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
 //! | [`operations`] | what operators see of a service and do about it |
@@ -51,5 +52,6 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod token;
+pub mod watch;
 
 pub use error::{Error, ErrorCode, Result};

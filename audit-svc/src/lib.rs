@@ -47,9 +47,11 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
 
     let observer = Observer::new(mainstay::contract::pool().clone(), config.max_details_bytes)?;
     let topics = [observer.topics(), config.extra_topics.clone()].concat();
+    let metrics = platform.metrics();
     let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
-    let entitlements = RemoteEntitlements::new(billing).shared(platform.redis());
-    let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
+    let entitlements = RemoteEntitlements::new(billing, platform.redis(), &metrics);
+    let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
+    let authorizer = RemoteAuthorizer::new(authz, &metrics);
     let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
     let tokens = Verifier::new(config.tokens(), keys.clone(), keys);
 

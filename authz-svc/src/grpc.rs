@@ -3,6 +3,7 @@
 pub mod authorizer;
 pub mod parse;
 pub mod render;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -14,9 +15,11 @@ use mainstay::contract::authz::proto::{
     DeleteRoleBindingResponse, DeleteRoleRequest, DeleteRoleResponse, GetRoleRequest,
     ListPermissionsRequest, ListPermissionsResponse, ListRoleBindingsRequest,
     ListRoleBindingsResponse, ListRolesRequest, ListRolesResponse, ListSubjectPermissionsRequest,
-    ListSubjectPermissionsResponse, Role, RoleBinding, UpdateRoleRequest,
+    ListSubjectPermissionsResponse, Role, RoleBinding, UpdateRoleRequest, WatchRevisionsRequest,
+    WatchRevisionsResponse,
 };
 use mainstay::kernel::page::PageRequest;
+use mainstay::kernel::watch::{Feed, MessageStream};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
@@ -24,18 +27,29 @@ use crate::domain::{Resource, RoleKey, RoleName, Subject};
 
 type Reply<T> = Result<Response<T>, Status>;
 
-/// The service for the kernel to serve.
-pub fn service(app: Arc<App>) -> AuthzServiceServer<Roles> {
-    AuthzServiceServer::new(Roles { app })
+/// The service for the kernel to serve; `revisions` tells the revision to those who watch it.
+pub fn service(app: Arc<App>, revisions: Feed<i64>) -> AuthzServiceServer<Roles> {
+    AuthzServiceServer::new(Roles { app, revisions })
 }
 
 /// The service over the use cases.
 pub struct Roles {
     app: Arc<App>,
+    revisions: Feed<i64>,
 }
 
 #[tonic::async_trait]
 impl AuthzService for Roles {
+    type WatchRevisionsStream = MessageStream<WatchRevisionsResponse>;
+
+    async fn watch_revisions(
+        &self,
+        _: Request<WatchRevisionsRequest>,
+    ) -> Reply<Self::WatchRevisionsStream> {
+        let message = |revision: &i64, elapsed| render::revision(*revision, elapsed);
+        Ok(Response::new(self.revisions.stream(message)))
+    }
+
     async fn list_roles(&self, request: Request<ListRolesRequest>) -> Reply<ListRolesResponse> {
         let request = request.into_inner();
         let page = PageRequest::parse(request.page_size, &request.page_token)?;

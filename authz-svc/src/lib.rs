@@ -21,10 +21,12 @@ use std::sync::Arc;
 use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
 use mainstay::kernel::lifecycle::{Module, Platform};
 use mainstay::kernel::token::Verifier;
+use mainstay::kernel::watch::Feed;
 
 use app::App;
 use config::Config;
 use grpc::authorizer::LocalAuthorizer;
+use grpc::watch::Revisions;
 use store::DatabaseStore;
 
 /// The port unless settings say otherwise.
@@ -36,12 +38,15 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let store = Arc::new(DatabaseStore::new(platform.database()));
     let app = Arc::new(App::new(store, platform.settings().max_bindings_per_subject));
 
+    let revisions = Revisions::new(app.clone(), platform.database().news());
+    let revisions = Feed::start(revisions, platform.draining());
+
     let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
     let tokens = Verifier::new(platform.settings().tokens(), keys.clone(), keys);
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
         .migrations(store::migrations())
-        .grpc(grpc::service(app.clone()))
+        .grpc(grpc::service(app.clone(), revisions))
         .consumer(events::consumed::roles(app.clone()))
         .authorizer(Arc::new(LocalAuthorizer::new(app)))
         .token_verifier(tokens)

@@ -6,7 +6,7 @@
 //! | `role_binding` | binding; unique by subject, role and resource |
 //! | `deleted_subject` | user who was deleted |
 //! | `declared_permission` | permission of the catalogue |
-//! | `revision` | one row: grows by one with each change of roles and bindings |
+//! | `revision` | one row: grows by one with each change that decisions can follow from |
 //!
 //! The row of `revision` is also the lock: a change takes it first, so changes run one after the
 //! other, on every database and with any number of replicas.
@@ -86,6 +86,10 @@ impl Store for DatabaseStore {
 
     async fn grant_list(&self, subjects: &[Subject]) -> Result<GrantSet> {
         grants::list(self.database.connection(), subjects).await
+    }
+
+    async fn revision(&self) -> Result<i64> {
+        change::revision(self.database.connection()).await
     }
 
     async fn change_begin(&self) -> Result<Box<dyn Change>> {

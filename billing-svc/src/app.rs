@@ -1,5 +1,6 @@
 //! The use cases. [`App`] is a struct of ports; each file of `app/` adds what belongs together.
 
+mod plans;
 mod reports;
 mod subscriptions;
 

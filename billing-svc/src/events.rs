@@ -1,7 +1,5 @@
 //! What billing publishes, and what it does about what others publish.
 
-mod news;
-
 use mainstay::contract::identity::UserId;
 use mainstay::contract::proto::mainstay::billing::v1::SubscriptionChanged;
 use mainstay::contract::proto::mainstay::identity::v1::UserDeleted;
@@ -9,8 +7,6 @@ use mainstay::kernel::events::{Consumer, Received};
 
 use crate::app::App;
 use crate::domain::{Change, Subscription, SubscriptionState};
-
-pub use news::Told;
 
 /// The event that tells a change of a subscription.
 pub fn subscription_changed(changed: &Subscription, change: &Change) -> SubscriptionChanged {

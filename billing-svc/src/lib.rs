@@ -21,9 +21,9 @@ pub mod store;
 use std::sync::Arc;
 
 use mainstay::contract;
-use mainstay::contract::billing::PlanNews;
 use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{Module, Platform};
+use mainstay::kernel::watch::Feed;
 
 use crate::app::App;
 use crate::config::Config;
@@ -31,7 +31,7 @@ use crate::config::Config;
 /// The port unless settings say otherwise.
 pub const DEFAULT_PORT: u16 = 8092;
 
-/// When old reports of the payment provider are forgotten.
+/// When old reports of the payment provider and old changes of plans are forgotten.
 const PRUNE_SCHEDULE: &str = "13 * * * *";
 
 /// The service: everything it is made of and depends on.
@@ -42,16 +42,19 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let store = store::Store::new(platform.database(), provider.name());
     let app = App {
         verifier: Arc::new(provider::StripeWebhooks::new(config, Arc::clone(&catalogue))),
-        store: Arc::new(events::Told::new(store, PlanNews::over(platform.redis()))),
+        store: Arc::new(store),
         catalogue,
         provider,
     };
+    let plans = grpc::watch::Plans::new(app.clone(), platform.database().news());
+    let plans = Feed::start(plans, platform.draining());
     let pruning = app.clone();
     Ok(Module::new(contract::DESCRIPTORS)
-        .grpc(grpc::server(app.clone()))
+        .grpc(grpc::server(app.clone(), plans))
         .migrations(store::migrations())
         .consumer(events::users(app))
-        .job(prune_provider_reports(pruning).cron(PRUNE_SCHEDULE)))
+        .job(prune_provider_reports(pruning.clone()).cron(PRUNE_SCHEDULE))
+        .job(prune_plan_changes(pruning).cron(PRUNE_SCHEDULE)))
 }
 
 /// Forgets reports of the payment provider that it no longer repeats.
@@ -59,5 +62,13 @@ fn prune_provider_reports(app: App) -> Job {
     Job::new("prune-provider-reports", move |_| {
         let app = app.clone();
         async move { app.report_prune().await }
+    })
+}
+
+/// Forgets changes of plans that nobody asks for any more.
+fn prune_plan_changes(app: App) -> Job {
+    Job::new("prune-plan-changes", move |_| {
+        let app = app.clone();
+        async move { app.plan_change_prune().await }
     })
 }

@@ -1,6 +1,7 @@
 //! The database: rows, queries and migrations. Implements the ports that billing keeps things in.
 
 mod migrations;
+mod plans;
 mod reports;
 mod row;
 mod subscriptions;

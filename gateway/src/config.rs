@@ -66,10 +66,12 @@ pub struct GatewaySettings {
     pub token_issuer: String,
     /// `aud` of the access tokens that are accepted, equal to auth's. Default: `mainstay`.
     pub token_audience: String,
-    /// How long an answer of billing about a user's plan is taken for current. Default: `1s`.
+    /// How old what is known of a user's plan may be before billing is asked about it, in the
+    /// background. Changes of plans are told by billing itself; while it tells nothing, no more than
+    /// a second. Default: `1m`.
     #[serde(with = "humantime_serde")]
     pub entitlements_fresh: Duration,
-    /// How long the last answer of billing is used while billing is away. Default: `5m`.
+    /// How long what is known of a user's plan is used while billing is away. Default: `5m`.
     #[serde(with = "humantime_serde")]
     pub entitlements_kept: Duration,
     /// How long a request's body may take to arrive. Default: `30s`.
@@ -118,7 +120,7 @@ impl Default for GatewaySettings {
             cursor_key: Secret::default(),
             token_issuer: DEFAULT_ISSUER.to_owned(),
             token_audience: DEFAULT_AUDIENCE.to_owned(),
-            entitlements_fresh: Duration::from_secs(1),
+            entitlements_fresh: Duration::from_secs(60),
             entitlements_kept: Duration::from_secs(300),
             body_timeout: Duration::from_secs(30),
             stream_heartbeat: Duration::from_secs(15),

@@ -83,10 +83,11 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
     let billing = GrpcBillingClient::new(platform.channel(billing::SERVICE));
     let entitlements = RemoteEntitlements::with_times(
         billing,
+        platform.redis(),
+        &platform.metrics(),
         settings.entitlements_fresh,
         settings.entitlements_kept,
-    )
-    .shared(platform.redis());
+    );
 
     let ip_limit = ip_limit::limit(&settings)?;
     tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown.clone()));
@@ -112,8 +113,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         policies,
         claims: Some(claims),
         cursors: CursorSigner::new(&cursor_key::load(&settings.cursor_key, &data_dir)?),
+        authorizer: Some(Arc::new(RemoteAuthorizer::new(authz, &metrics))),
         metrics,
-        authorizer: Some(Arc::new(RemoteAuthorizer::new(authz))),
         pages: OwnPages::new(),
         live: Arc::clone(&live),
         settings,

@@ -38,7 +38,8 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
     let ended = SharedRevocations::over(platform.redis(), keys.clone());
     let tokens = Verifier::new(platform.settings().tokens(), keys, ended);
-    let authorizer = RemoteAuthorizer::new(GrpcAuthzClient::new(platform.channel(authz::SERVICE)));
+    let authz = GrpcAuthzClient::new(platform.channel(authz::SERVICE));
+    let authorizer = RemoteAuthorizer::new(authz, &platform.metrics());
 
     Ok(Module::new(mainstay::contract::DESCRIPTORS)
         .migrations(store::migrations())

@@ -60,4 +60,8 @@ client! {
         /// Gives a new account the roles it begins with.
         bind_initial_roles(BindInitialRolesRequest) -> proto::BindInitialRolesResponse;
     }
+    streaming {
+        /// Tells the revision of the bindings, again and again.
+        watch_revisions(WatchRevisionsRequest) -> proto::WatchRevisionsResponse;
+    }
 }

@@ -1,5 +1,6 @@
 //! billing: what users pay for.
 
+mod known;
 mod remote;
 mod shared;
 
@@ -12,7 +13,6 @@ pub use super::id::{SubscriptionId, UserId};
 pub use super::proto::mainstay::billing::v1 as proto;
 use proto::billing_service_client::BillingServiceClient;
 pub use remote::RemoteEntitlements;
-pub use shared::PlanNews;
 
 /// The service's name in the mesh.
 pub const SERVICE: &str = "billing-svc";
@@ -50,5 +50,9 @@ client! {
         receive_webhook(ReceiveWebhookRequest) -> proto::ReceiveWebhookResponse;
         /// Returns what a user's plan includes, for services.
         get_user_entitlements(GetUserEntitlementsRequest) -> proto::Entitlements;
+    }
+    streaming {
+        /// Tells who changed plans.
+        watch_plans(WatchPlansRequest) -> proto::WatchPlansResponse;
     }
 }

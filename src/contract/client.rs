@@ -2,12 +2,30 @@
 //!
 //! It takes a service as a list of `method(Request) -> Reply` and writes the trait and its gRPC
 //! implementation, so that an area's module reads as a table of contents and no method is spelled
-//! three times.
+//! three times. Methods that answer with a stream stand below the others, after `streaming`.
 
-use tonic::Request;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tonic::metadata::AsciiMetadataValue;
+use tonic::{Request, Streaming};
 
 use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
+
+/// The messages of a reply that is a stream, until it ends or fails.
+pub(super) type Messages<T> = BoxStream<'static, Result<T>>;
+
+/// The messages of a reply, with errors as they are spoken of here.
+pub(super) fn messages<T: Send + 'static>(reply: Streaming<T>) -> Messages<T> {
+    reply.map(|message| message.map_err(Error::from)).boxed()
+}
+
+/// How long after its begin a stream says that something was so; no time at all if it says nothing
+/// sound, which makes it older than it is.
+pub(super) fn elapsed(stated: Option<prost_types::Duration>) -> Duration {
+    stated.and_then(|stated| Duration::try_from(stated).ok()).unwrap_or_default()
+}
 
 /// Declares a client trait and its implementation over a [`MeshChannel`].
 ///
@@ -18,6 +36,9 @@ macro_rules! client {
         $client:ident, over gRPC $grpc:ident($stub:ident) {
             $( $(#[$method_doc:meta])* $method:ident($request:ident) -> $reply:ty; )*
         }
+        $( streaming {
+            $( $(#[$stream_doc:meta])* $stream:ident($asked:ident) -> $message:ty; )*
+        } )?
     ) => {
         $(#[$doc])*
         #[async_trait::async_trait]
@@ -26,6 +47,13 @@ macro_rules! client {
                 $(#[$method_doc])*
                 async fn $method(&self, request: proto::$request) -> $crate::kernel::Result<$reply>;
             )*
+            $( $(
+                $(#[$stream_doc])*
+                async fn $stream(
+                    &self,
+                    request: proto::$asked,
+                ) -> $crate::kernel::Result<$crate::contract::client::Messages<$message>>;
+            )* )?
         }
 
         #[doc = concat!("[`", stringify!($client), "`] over the mesh.")]
@@ -56,6 +84,16 @@ macro_rules! client {
                     Ok(self.stub.clone().$method(request).await?.into_inner())
                 }
             )*
+            $( $(
+                async fn $stream(
+                    &self,
+                    request: proto::$asked,
+                ) -> $crate::kernel::Result<$crate::contract::client::Messages<$message>> {
+                    let request = self.bearer.request(request)?;
+                    let reply = self.stub.clone().$stream(request).await?.into_inner();
+                    Ok($crate::contract::client::messages(reply))
+                }
+            )* )?
         }
     };
 }

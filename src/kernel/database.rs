@@ -17,6 +17,7 @@
 mod ambient;
 mod failure;
 mod migrate;
+mod news;
 mod notify;
 mod outage;
 mod pool;
@@ -41,6 +42,8 @@ use crate::kernel::settings::DatabaseSettings;
 
 pub(crate) use ambient::{Ambient, Completion, Gate};
 pub(crate) use migrate::apply as apply_migrations;
+pub use news::News;
+pub(crate) use notify::Topic;
 pub(crate) use pool::{Durability, connect, is_busy, open as open_pool};
 pub(crate) use transaction::Open;
 pub use transaction::Transaction;
@@ -63,6 +66,7 @@ struct Inner {
     outbox_written: Notify,
     relays: notify::Relays,
     job_enqueued: Notify,
+    changed: Notify,
     outage: outage::Outage,
 }
 
@@ -80,6 +84,7 @@ impl Database {
             outbox_written: Notify::new(),
             relays: notify::Relays::default(),
             job_enqueued: Notify::new(),
+            changed: Notify::new(),
             outage: outage::Outage::default(),
         })))
     }
@@ -201,7 +206,7 @@ impl Database {
     /// An outbox row was committed: wakes the relay, of this process or else of others.
     pub(crate) async fn wake_relay(&self) {
         match self.is_postgres() && self.0.relays.are_elsewhere() {
-            true => notify::send(&self.0.connection).await,
+            true => notify::send(&self.0.connection, Topic::Outbox).await,
             false => self.0.outbox_written.notify_one(),
         }
     }
@@ -224,9 +229,23 @@ impl Database {
         self.0.relays.arrive()
     }
 
-    /// Listens, on PostgreSQL, for rows that processes without a relay have committed.
-    pub(crate) async fn listen(&self) -> Result<notify::Listener> {
-        notify::Listener::open(&self.0.connection).await
+    /// Listens, on PostgreSQL, for what other processes tell when they have committed.
+    pub(crate) async fn listen(&self, topic: Topic) -> Result<notify::Listener> {
+        notify::Listener::open(&self.0.connection, topic).await
+    }
+
+    /// Hears of every commit that was [announced](Transaction::announce), in whichever process of
+    /// the service it was made. Must be called within a Tokio runtime.
+    pub fn news(&self) -> News {
+        News::of(self.clone())
+    }
+
+    /// What others follow was changed by a commit.
+    pub(crate) async fn tell_news(&self) {
+        self.0.changed.notify_one();
+        if self.is_postgres() {
+            notify::send(&self.0.connection, Topic::News).await;
+        }
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -9,6 +9,7 @@
 mod authorize;
 pub mod check;
 mod compile;
+mod decisions;
 mod entitle;
 mod events;
 mod field;
@@ -29,6 +30,7 @@ use crate::kernel::error::Result;
 
 pub use authorize::{ANONYMOUS, Authorizer, Callers, GATEWAY, OPERATOR};
 pub use compile::Unstated;
+pub use decisions::{Decision, DecisionSource, Decisions};
 pub use entitle::{Entitlements, Plan};
 pub use events::{EventCatalog, EventDeclaration, TopicSpec};
 pub use field::{FieldPath, ResourceTemplate};

@@ -27,7 +27,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::settings::RedisSettings;
 use crate::kernel::telemetry::Metrics;
 
-pub(crate) use subscription::{Signal, Subscription};
+pub(crate) use subscription::Subscription;
 
 use link::{Link, Live};
 
@@ -130,11 +130,6 @@ impl Redis {
         let link = &self.0.link;
         let opened = connect::connection(&link.client, link.settings.connect_timeout).await;
         opened.map(Waiter).map_err(|error| away().because(error))
-    }
-
-    /// Tells everybody who has subscribed to a channel; nobody else will ever know.
-    pub(crate) async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
-        self.query(::redis::cmd("PUBLISH").arg(channel).arg(message)).await
     }
 
     /// What is published on a channel from now on.

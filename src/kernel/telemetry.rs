@@ -22,7 +22,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-pub use metrics::Metrics;
+pub use metrics::{CacheMetrics, Metrics, WatchMetrics};
 
 use crate::kernel::settings::TelemetrySettings;
 

@@ -4,5 +4,6 @@
 mod bad_input;
 mod journey;
 mod people;
+mod permissions;
 mod resilience;
 mod tokens;

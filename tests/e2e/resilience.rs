@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::people::{PASSWORD, Person};
 
 /// Limits that no story of many calls reaches.
-const UNLIMITED: [(&str, &str); 3] = [
+pub(crate) const UNLIMITED: [(&str, &str); 3] = [
     ("MAINSTAY_GATEWAY__RATES__READ__DEFAULT", "1000000/1m"),
     ("MAINSTAY_GATEWAY__IP_RATE", "1000000/1m"),
     ("MAINSTAY_GATEWAY__IP_BURST", "1000000"),

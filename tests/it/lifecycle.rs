@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mainstay::contract::audit::{self, AuditClient as _, GrpcAuditClient, proto};
 use mainstay::contract::{self, identity};
+use mainstay::kernel::call::User;
 use mainstay::kernel::jobs::Job;
 use mainstay::kernel::lifecycle::{self, Drained, Module, Platform, Running};
 use mainstay::kernel::policy::{Authorizer, Entitlements, Plan};
@@ -77,7 +78,7 @@ struct AllowAll;
 
 #[async_trait]
 impl Entitlements for AllowAll {
-    async fn plan_of(&self, _: &str) -> mainstay::kernel::Result<Arc<Plan>> {
+    async fn plan_of(&self, _: &User) -> mainstay::kernel::Result<Arc<Plan>> {
         Ok(Arc::new(Plan { id: "free".into(), features: vec!["activity.history".into()] }))
     }
 

@@ -20,6 +20,11 @@ impl App {
         Ok(questions.iter().map(|question| grants.decide(question)).collect())
     }
 
+    /// The revision that decisions follow from now.
+    pub async fn revision(&self) -> Result<i64> {
+        self.store.revision().await
+    }
+
     /// Answers a question that `caller` asks: of itself, or of others with the permission for it.
     pub async fn decide_for(&self, caller: &Subject, question: &Question) -> Result<Verdict> {
         let grants = self.readable_grants(caller, &question.subject).await?;

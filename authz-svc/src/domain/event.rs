@@ -1,7 +1,7 @@
 //! What happens to roles and bindings.
 
 use super::binding::Binding;
-use super::role::Role;
+use super::role::{Role, member_role_id};
 
 /// A change of which the platform is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,4 +14,17 @@ pub enum AuthzEvent {
     RoleBound(Binding),
     /// A role was taken from a subject.
     RoleUnbound(Binding),
+}
+
+impl AuthzEvent {
+    /// Whether a decision can be another one by it. `member` holds no permission and is never
+    /// changed: everybody who registers gets it, and nobody may do more by that.
+    pub fn can_change_decisions(&self) -> bool {
+        match self {
+            Self::RoleChanged(_) | Self::RoleDeleted(_) => true,
+            Self::RoleBound(binding) | Self::RoleUnbound(binding) => {
+                binding.role_id != member_role_id()
+            }
+        }
+    }
 }

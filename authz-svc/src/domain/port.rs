@@ -43,6 +43,9 @@ pub trait Store: Send + Sync {
     /// What the subjects hold, all of the newest revision.
     async fn grant_list(&self, subjects: &[Subject]) -> Result<GrantSet>;
 
+    /// The newest revision.
+    async fn revision(&self) -> Result<i64>;
+
     /// Begins a change of roles and bindings. Changes run one after the other: what one reads is
     /// still so when it commits.
     async fn change_begin(&self) -> Result<Box<dyn Change>>;
@@ -90,6 +93,7 @@ pub trait Change: Send + Sync {
     /// Remembers that the subject was deleted.
     async fn subject_delete(&self, subject: &Subject) -> Result<()>;
 
-    /// Commits the change together with its events; the revision grows unless there are none.
+    /// Commits the change together with its events. The revision grows if a decision can follow from
+    /// one of them, and those who watch it are told.
     async fn commit(self: Box<Self>, events: Vec<AuthzEvent>) -> Result<()>;
 }

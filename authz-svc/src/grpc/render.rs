@@ -1,8 +1,10 @@
 //! Domain types become messages of the contract.
 
+use std::time::Duration;
+
 use mainstay::contract::authz::proto::{
     self, Decision, ListPermissionsResponse, ListRoleBindingsResponse, ListRolesResponse,
-    ListSubjectPermissionsResponse, SubjectPermission,
+    ListSubjectPermissionsResponse, SubjectPermission, WatchRevisionsResponse,
 };
 use mainstay::kernel::page::{PageRequest, PageToken};
 use mainstay::kernel::time::timestamp;
@@ -23,6 +25,11 @@ pub fn binding(binding: &Binding) -> Response<proto::RoleBinding> {
 /// One answer.
 pub fn decision(verdict: Verdict) -> Decision {
     Decision { allowed: verdict.allowed, revision: verdict.revision }
+}
+
+/// At which revision the bindings were, so long after the request had arrived.
+pub fn revision(revision: i64, elapsed: Duration) -> WatchRevisionsResponse {
+    WatchRevisionsResponse { revision, elapsed: elapsed.try_into().ok() }
 }
 
 /// A page of roles.

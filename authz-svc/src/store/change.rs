@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use mainstay::contract::authz::{BindingId, RoleId};
-use mainstay::kernel::Result;
 use mainstay::kernel::database::{Database, Transaction};
+use mainstay::kernel::{Error, Result};
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 
 use super::entity::revision;
 use super::{bindings, grants, roles};
@@ -29,6 +29,13 @@ impl DatabaseChange {
 /// Waits until no other change runs, and lets none begin before the transaction ends.
 pub(super) async fn lock(transaction: &Transaction) -> Result<()> {
     revision_add(transaction, 0).await
+}
+
+/// The newest revision. What was committed before is seen.
+pub(super) async fn revision(connection: &impl ConnectionTrait) -> Result<i64> {
+    let row = revision::Entity::find_by_id(revision::ROW).one(connection).await?;
+    let row = row.ok_or_else(|| Error::internal(anyhow::anyhow!("the row of revision is gone")))?;
+    Ok(row.value)
 }
 
 /// Writing the row locks it, even when it stays as it is.
@@ -97,8 +104,9 @@ impl Change for DatabaseChange {
     }
 
     async fn commit(self: Box<Self>, events: Vec<AuthzEvent>) -> Result<()> {
-        if !events.is_empty() {
+        if events.iter().any(AuthzEvent::can_change_decisions) {
             revision_add(&self.transaction, 1).await?;
+            self.transaction.announce();
         }
         for event in &events {
             published::store(&self.transaction, event).await?;

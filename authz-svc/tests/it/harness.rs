@@ -10,7 +10,7 @@ use mainstay::contract::authz::proto::{
 use mainstay::contract::authz::{AuthzClient as _, GrpcAuthzClient, SERVICE};
 use mainstay::contract::identity::UserId;
 use mainstay::kernel::channel::MeshChannel;
-use mainstay::kernel::lifecycle::Running;
+use mainstay::kernel::lifecycle::{Drained, Running};
 use mainstay::kernel::settings::{ChannelSettings, Transport};
 use mainstay::kernel::{ErrorCode, Result};
 use mainstay_testing::{TestMesh, as_user, eventually};
@@ -121,8 +121,13 @@ impl Authz {
     }
 
     /// Ends the process and waits until it has.
-    pub async fn stop(&mut self) {
-        self.running.take().unwrap().drain().await;
+    pub async fn stop(&mut self) -> Drained {
+        self.running.take().unwrap().drain().await
+    }
+
+    /// One more replica over the same database.
+    pub async fn another(&self) -> Running {
+        self.mesh.start(SERVICE, Config::default(), authz_svc::module).await
     }
 
     /// Starts it again over the same database.

@@ -12,6 +12,7 @@ mod harness;
 mod input;
 mod members;
 mod roles;
+mod watch;
 
 /// Runs each story over gRPC and over gRPC-Web.
 macro_rules! on_both_transports {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest as _, Sha256};
+
 /// Id of the plan of whoever never subscribed.
 pub const FREE_PLAN: &str = "free";
 
@@ -71,6 +73,20 @@ impl Catalogue {
         self.0.iter().find(|plan| plan.stripe_price.as_deref() == Some(price))
     }
 
+    /// Stands for the plans and what they include: another one when these change.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        for plan in &self.0 {
+            digest.update(&plan.id);
+            for feature in &plan.features {
+                digest.update([1]);
+                digest.update(feature);
+            }
+            digest.update([0]);
+        }
+        hex::encode(digest.finalize())
+    }
+
     /// What a plan includes. A plan that has left the catalogue includes what `free` does.
     pub fn features(&self, plan: &str) -> &[String] {
         let plan = self.get(plan).or_else(|| self.get(FREE_PLAN));
@@ -107,6 +123,17 @@ mod tests {
             let fault = Catalogue::new(plans).expect_err(expected);
             assert!(fault.contains(expected), "{fault}");
         }
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_plans_and_what_they_include() {
+        let of = |plans| Catalogue::new(plans).expect("sound").fingerprint();
+        let before = of(vec![plan("free", 0, "")]);
+        let mut included = plan("free", 0, "");
+        assert_eq!(of(vec![Plan { title: "Free".into(), ..included.clone() }]), before);
+        included.features.push("more".into());
+        assert_ne!(of(vec![included]), before);
+        assert_ne!(of(vec![plan("free", 0, ""), plan("paid", 9, "month")]), before);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use mainstay::contract::identity::UserId;
 use mainstay::kernel::Result;
 
+use super::news::PlanChange;
 use super::provider::{Checkout, ProviderReport, ProviderSubscription, Purchase};
 use super::subscription::{Change, Subscription};
 
@@ -16,6 +17,18 @@ pub trait SubscriptionStore: Send + Sync {
 
     /// Stores the subscription unless the user has one; returns the one that is stored.
     async fn subscription_ensure(&self, fresh: Subscription) -> Result<Subscription>;
+
+    /// How many changes of plans there have been.
+    async fn plan_revision(&self) -> Result<i64>;
+
+    /// The changes of plans after a revision and after a time: the newest [`MOST_CHANGES`] and one
+    /// more, oldest first.
+    ///
+    /// [`MOST_CHANGES`]: super::MOST_CHANGES
+    async fn plan_change_list(&self, after: i64, since: DateTime<Utc>) -> Result<Vec<PlanChange>>;
+
+    /// Forgets the changes of plans before `until`; returns how many.
+    async fn plan_change_prune(&self, until: DateTime<Utc>) -> Result<u64>;
 
     /// Stores a changed subscription and tells the platform, together or not at all. One whose
     /// version before was the first may not be stored yet. `ABORTED` when somebody else changed it

@@ -1,27 +1,32 @@
 //! The RPCs.
 
+use std::sync::Arc;
+
 use mainstay::contract::identity::UserId;
 use mainstay::contract::proto::mainstay::billing::v1 as wire;
 use mainstay::contract::proto::mainstay::billing::v1::billing_service_server::BillingService;
 use mainstay::kernel::page::{PageRequest, PageToken};
+use mainstay::kernel::watch::{Feed, MessageStream};
 use mainstay::kernel::{Error, Result, call};
 use tonic::{Request, Response, Status};
 
 use super::render;
+use super::watch::Teller;
 use crate::app::App;
+use crate::domain::PlanNews;
 
 /// Metadata key under which Stripe's signature arrives.
 const SIGNATURE: &str = "stripe-signature";
 
 /// The gRPC face of billing.
-#[derive(Clone)]
 pub struct Billing {
     app: App,
+    plans: Feed<PlanNews>,
 }
 
 impl Billing {
-    pub(super) fn new(app: App) -> Self {
-        Self { app }
+    pub(super) fn new(app: App, plans: Feed<PlanNews>) -> Self {
+        Self { app, plans }
     }
 
     async fn entitlements_of(&self, user: UserId) -> Result<wire::Entitlements> {
@@ -32,6 +37,18 @@ impl Billing {
 
 #[tonic::async_trait]
 impl BillingService for Billing {
+    type WatchPlansStream = MessageStream<wire::WatchPlansResponse>;
+
+    async fn watch_plans(
+        &self,
+        request: Request<wire::WatchPlansRequest>,
+    ) -> Result<Response<Self::WatchPlansStream>, Status> {
+        let mut teller = Teller::after(request.into_inner().after_revision);
+        let catalogue = Arc::clone(&self.app.catalogue);
+        let message = move |news: &PlanNews, elapsed| teller.message(news, elapsed, &catalogue);
+        Ok(Response::new(self.plans.stream(message)))
+    }
+
     async fn list_plans(
         &self,
         request: Request<wire::ListPlansRequest>,

@@ -1,11 +1,12 @@
 //! The tables of billing. Migrations are only ever added.
 
+use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_query::ColumnDef;
 
 /// All migrations, oldest first.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(CreateTables)]
+    vec![Box::new(CreateTables), Box::new(CreatePlanChanges)]
 }
 
 struct CreateTables;
@@ -69,5 +70,42 @@ impl MigrationTrait for CreateTables {
                     .to_owned(),
             )
             .await
+    }
+}
+
+/// The changes of plans, numbered, and the row that counts them.
+struct CreatePlanChanges;
+
+impl MigrationName for CreatePlanChanges {
+    fn name(&self) -> &str {
+        "billing_0002_create_plan_changes"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreatePlanChanges {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let changes = Table::create()
+            .table("plan_change")
+            .col(ColumnDef::new("revision").big_integer().not_null().primary_key())
+            .col(ColumnDef::new("user_id").uuid().not_null())
+            .col(ColumnDef::new("plan").string().not_null())
+            .col(ColumnDef::new("time").timestamp_with_time_zone().not_null())
+            .to_owned();
+        let revision = Table::create()
+            .table("plan_revision")
+            .col(ColumnDef::new("id").integer().not_null().primary_key())
+            .col(ColumnDef::new("value").big_integer().not_null())
+            .to_owned();
+        let first = Query::insert()
+            .into_table("plan_revision")
+            .columns(["id", "value"])
+            .values([Expr::value(super::row::plan_revision::ROW), Expr::value(1_i64)])
+            .map_err(|error| DbErr::Custom(error.to_string()))?
+            .to_owned();
+        manager.create_table(changes).await?;
+        manager.create_table(revision).await?;
+        manager.get_connection().execute(&first).await?;
+        Ok(())
     }
 }

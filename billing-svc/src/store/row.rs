@@ -52,6 +52,47 @@ pub(super) mod provider_report {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Table `plan_change`: who changed plans, by number.
+pub(super) mod plan_change {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "plan_change")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub revision: i64,
+        pub user_id: Uuid,
+        pub plan: String,
+        pub time: DateTimeUtc,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Table `plan_revision`: the one row that counts changes of plans.
+pub(super) mod plan_revision {
+    use sea_orm::entity::prelude::*;
+
+    /// Id of the row.
+    pub(crate) const ROW: i32 = 1;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "plan_revision")]
+    pub(crate) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i32,
+        pub value: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub(crate) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 use anyhow::anyhow;
 use mainstay::contract::billing::SubscriptionId;
 use mainstay::contract::identity::UserId;

@@ -10,8 +10,8 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use super::row::{self, subscription};
-use super::{Store, reports};
-use crate::domain::{Change, ProviderReport, Subscription, SubscriptionStore};
+use super::{Store, plans, reports};
+use crate::domain::{Change, PlanChange, ProviderReport, Subscription, SubscriptionStore};
 use crate::events;
 
 /// Version of a subscription that was changed once: it may be new to the store.
@@ -29,6 +29,21 @@ impl SubscriptionStore for Store {
         let stored = subscription_by_user(tx.connection(), fresh.user).await?;
         tx.commit().await?;
         stored.ok_or_else(|| Error::not_found("subscription of user", fresh.user))
+    }
+
+    async fn plan_revision(&self) -> Result<i64> {
+        plans::revision(self.database.connection()).await
+    }
+
+    async fn plan_change_list(&self, after: i64, since: DateTime<Utc>) -> Result<Vec<PlanChange>> {
+        plans::change_list(self.database.connection(), after, since).await
+    }
+
+    async fn plan_change_prune(&self, until: DateTime<Utc>) -> Result<u64> {
+        let tx = self.database.begin().await?;
+        let pruned = plans::change_prune(&tx, until).await?;
+        tx.commit().await?;
+        Ok(pruned)
     }
 
     async fn subscription_save(&self, changed: &Subscription, change: &Change) -> Result<()> {
@@ -106,5 +121,10 @@ pub(super) async fn subscription_update(
     if updated.rows_affected == 0 && !begun {
         return Err(Error::new(ABORTED, "the subscription was changed meanwhile; try again"));
     }
-    tx.publish(&events::subscription_changed(changed, change)).await
+    tx.publish(&events::subscription_changed(changed, change)).await?;
+    // Last, because other changes of plans wait from here on until this one has committed.
+    if change.previous_plan != changed.plan {
+        plans::change_note(tx, changed).await?;
+    }
+    Ok(())
 }

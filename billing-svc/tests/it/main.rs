@@ -6,3 +6,4 @@ mod harness;
 mod plans;
 mod stripe;
 mod subscriptions;
+mod watch;

@@ -165,7 +165,7 @@ impl Exchange {
         }
         let user = self.call.require_user()?.clone();
         let entitlements = edge.entitlements.as_ref().ok_or_else(|| nobody("knows plans"))?;
-        let plan = entitlements.plan_of(&user.id);
+        let plan = entitlements.plan_of(&user);
         let plan = call::scope(Arc::clone(&self.call), plan).await?.id.clone();
         let decision = policy.entitle(&self.call, Some(entitlements));
         call::scope(Arc::clone(&self.call), decision).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway::GatewaySettings;
 use mainstay_testing::{eventually, within};
 use serde_json::json;
 
@@ -109,20 +110,80 @@ async fn a_feature_is_for_the_plans_that_include_it() {
 }
 
 #[tokio::test]
+async fn a_plan_is_known_and_its_change_seen_without_asking_billing() {
+    let world = World::new().await;
+    world.billing.refuse_questions(true);
+    let rest = world.as_user(USER);
+    let denied = eventually("the plan of the token counts", async || {
+        let reply = rest.get("/api/v1/recommendations").await;
+        (reply.status != 503).then_some(reply)
+    })
+    .await;
+    assert_eq!(refusal(&denied, 403), "FEATURE_NOT_INCLUDED");
+    assert_eq!(denied.json()["error"]["details"][0]["plans"], "ai");
+    let payer = world.rest().with_bearer(&world.auth.token(OTHER, "ai"));
+    payer.get("/api/v1/recommendations").await.expect(200);
+
+    world.billing.subscribe(USER, "ai");
+    within(Duration::from_secs(2), "the change is told", async || {
+        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
+    })
+    .await;
+    world.billing.subscribe(USER, "free");
+    within(Duration::from_secs(2), "and the next one", async || {
+        (rest.get("/api/v1/recommendations").await.status == 403).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn billing_is_asked_in_the_background_and_seldom() {
+    let world = World::new().await;
+    world.billing.subscribe(USER, "ai");
+    let rest = world.as_user(USER);
+    eventually("the plan is known", async || {
+        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
+    })
+    .await;
+    let before = world.billing.asked();
+    for _ in 0..50 {
+        rest.get("/api/v1/recommendations").await.expect(200);
+    }
+    let asked = world.billing.asked() - before;
+    assert!(asked < 10, "{asked} questions for 50 calls through two processes");
+}
+
+#[tokio::test]
 async fn the_last_known_plan_holds_while_billing_is_away() {
     let mut world = World::new().await;
     world.billing.subscribe(USER, "ai");
     let rest = world.as_user(USER);
-    rest.get("/api/v1/recommendations").await.expect(200);
-    world.billing_svc.take().unwrap().drain().await;
-    let stranger = world.as_user(OTHER);
-    eventually("a user of whom nothing is known hears 503", async || {
-        (stranger.get("/api/v1/recommendations").await.status == 503).then_some(())
+    eventually("the plan is known", async || {
+        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(1100)).await; // past the time an answer is current
+    world.billing_svc.take().unwrap().drain().await;
+    for _ in 0..10 {
+        rest.get("/api/v1/recommendations").await.expect(200);
+    }
+    let stranger = world.as_user(OTHER).get("/api/v1/recommendations").await;
+    assert_eq!(refusal(&stranger, 403), "FEATURE_NOT_INCLUDED", "by the plan of the token");
+}
+
+#[tokio::test]
+async fn what_is_known_of_plans_holds_for_as_long_as_stated_and_no_longer() {
+    let kept = Duration::from_millis(1);
+    let settings = GatewaySettings { entitlements_kept: kept, ..GatewaySettings::default() };
+    let mut world = World::with(settings).await;
+    world.billing.subscribe(USER, "ai");
+    let rest = world.as_user(USER);
     rest.get("/api/v1/recommendations").await.expect(200);
-    let reply = stranger.get("/api/v1/recommendations").await;
+    world.billing_svc.take().unwrap().drain().await;
+    let reply = eventually("nothing can be said", async || {
+        let reply = rest.get("/api/v1/recommendations").await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
     assert_eq!(refusal(&reply, 503), "UNAVAILABLE");
     assert!(!reply.header("retry-after").is_empty());
 }

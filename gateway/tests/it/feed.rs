@@ -16,6 +16,7 @@ use http::HeaderMap;
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::kernel::error::{Error, NOT_FOUND};
 use mainstay::kernel::lifecycle::{Module, Running};
+use mainstay::kernel::telemetry::Metrics;
 use mainstay_testing::{NoSettings, eventually};
 use tokio::sync::watch;
 use tonic::server::{Grpc, NamedService};
@@ -138,7 +139,8 @@ impl Feed {
     pub(crate) async fn start(world: &World) -> (Self, Running) {
         let feed = Self::default();
         let channel = world.mesh.channel("feed-svc", authz::SERVICE);
-        let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel)));
+        let metrics = Metrics::new("feed-svc", "0");
+        let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel), &metrics));
         let served = feed.clone();
         let module = async move |_| {
             Ok(Module::new(descriptors("feed/v1/feed.proto"))

@@ -5,6 +5,7 @@
 mod access;
 mod caching;
 mod conformance;
+mod decisions;
 mod discovery;
 mod document;
 mod errors;

@@ -1,6 +1,6 @@
 //! A mesh with a gateway, a library and what the gateway asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +11,7 @@ use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::contract::{self, auth};
 use mainstay::kernel::lifecycle::{self, Module, Running};
 use mainstay::kernel::settings::{Args, ServiceDefaults, Settings, load_from};
+use mainstay::kernel::telemetry::Metrics;
 use mainstay_testing::{FakeAuthz, FakeBilling, NoSettings, Rest, TestMesh, eventually};
 
 use crate::fakes::FakeAuth;
@@ -32,7 +33,11 @@ pub(crate) struct World {
     pub(crate) gateway: Running,
     pub(crate) library: Option<Running>,
     pub(crate) billing_svc: Option<Running>,
-    _others: Vec<Running>,
+    pub(crate) authz: FakeAuthz,
+    pub(crate) authz_svc: Option<Running>,
+    /// Who may create books on shelf `s1`.
+    librarians: Arc<Mutex<BTreeSet<String>>>,
+    _auth_svc: Running,
 }
 
 impl World {
@@ -71,17 +76,29 @@ impl World {
             })
             .await;
         let billing_svc = Some(billing.start(&mesh).await);
-        let authz = FakeAuthz::start(&mesh, |subject, permission, resource| {
-            subject == format!("user:{USER}")
+        let librarians = Arc::new(Mutex::new(BTreeSet::from([format!("user:{USER}")])));
+        let known = Arc::clone(&librarians);
+        let authz = FakeAuthz::deciding(move |subject, permission, resource| {
+            known.lock().unwrap().contains(subject)
                 && permission == "library.books.create"
                 && resource == "shelves/s1"
-        })
-        .await;
+        });
+        let authz_svc = Some(authz.serve(&mesh).await);
         let settings = settings(&mesh);
         let gateway = lifecycle::start(gateway::SERVICE, settings, gateway::module).await.unwrap();
-        let others = vec![auth_svc, authz];
-        let world =
-            Self { mesh, auth, billing, calls, gateway, library, billing_svc, _others: others };
+        let world = Self {
+            mesh,
+            auth,
+            billing,
+            calls,
+            gateway,
+            library,
+            billing_svc,
+            authz,
+            authz_svc,
+            librarians,
+            _auth_svc: auth_svc,
+        };
         let admin = world.admin();
         eventually("the library is routed", async || {
             admin.get("/admin/routes").await.text().contains("LibraryService").then_some(())
@@ -93,6 +110,21 @@ impl World {
     /// Changes the settings file of [`World::of_file`].
     pub(crate) fn write_settings(&self, text: &str) {
         write_settings(&self.mesh, text);
+    }
+
+    /// Lets a user create books, or not, and has authz tell that something has changed.
+    pub(crate) fn let_create(&self, user: &str, may: bool) {
+        self.let_create_untold(user, may);
+        self.authz.change();
+    }
+
+    /// As [`World::let_create`], but nobody tells.
+    pub(crate) fn let_create_untold(&self, user: &str, may: bool) {
+        let (mut librarians, subject) = (self.librarians.lock().unwrap(), format!("user:{user}"));
+        match may {
+            true => librarians.insert(subject),
+            false => librarians.remove(&subject),
+        };
     }
 
     /// Without a token.
@@ -133,9 +165,11 @@ fn write_settings(mesh: &TestMesh, text: &str) {
 
 pub(crate) async fn start_library(mesh: &TestMesh, calls: &Arc<Mutex<Vec<Arrived>>>) -> Running {
     let channel = mesh.channel("library-svc", contract::authz::SERVICE);
-    let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel)));
+    let metrics = Metrics::new("library-svc", "0");
+    let authorizer = Arc::new(RemoteAuthorizer::new(GrpcAuthzClient::new(channel), &metrics));
     let channel = mesh.channel("library-svc", billing::SERVICE);
-    let entitlements = Arc::new(RemoteEntitlements::new(GrpcBillingClient::new(channel)));
+    let billing = GrpcBillingClient::new(channel);
+    let entitlements = Arc::new(RemoteEntitlements::new(billing, None, &metrics));
     let library = dynamic::<Library>("library/v1/library.proto", calls);
     mesh.start("library-svc", NoSettings {}, async move |_| {
         Ok(Module::new(descriptors("library/v1/library.proto"))

@@ -1,156 +1,168 @@
-//! What users' plans include: asked of billing, remembered for a moment.
+//! What users' plans include, known to every process without asking for each call.
 //!
-//! An answer is taken for current for about a second, so that a change of plan shows within two.
-//! While billing is away the last answer holds for some minutes; without one nothing can be said.
-//! Where there is Redis, the last answers are everybody's, also those of a process that has just
-//! started, and a change of plan shows at once.
+//! Three things tell it, and none of them is waited for while a call is served:
+//!
+//! 1. **Billing tells who changed plans**, by a stream; with it a change shows at once. A process
+//!    that has just started hears the changes of the last quarter of an hour.
+//! 2. **The access token names the plan.** It is at most as old as a token lives, and a change since
+//!    was heard by the stream; so it is believed of a user of whom nothing else is known, while
+//!    billing is heard of.
+//! 3. **Billing is asked in the background** about whoever makes calls, once a minute, so that what
+//!    stream and token might have missed does not last.
+//!
+//! A call waits for billing in one case: the user is not known and neither is the plan of the token,
+//! because nothing was heard of billing yet. While billing is away the last that is known holds for
+//! some minutes; after that, or without anything, nothing can be said. Where there is Redis, the
+//! last answers are everybody's, also those of a process that has just started.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::future::Cache;
+use futures::StreamExt as _;
 
 use super::BillingClient;
-use super::proto::{GetUserEntitlementsRequest, ListPlansRequest};
-use super::shared::SharedEntitlements;
+use super::known::{Known, Times};
+use super::proto::{WatchPlansRequest, WatchPlansResponse};
+use crate::contract::client::elapsed;
+use crate::kernel::call::User;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::policy::{Entitlements, Plan};
 use crate::kernel::redis::Redis;
+use crate::kernel::telemetry::{CacheMetrics, Metrics};
+use crate::kernel::watch::{Following, Heard, Messages, Watched};
 
-/// How long an answer is current unless stated otherwise.
-const FRESH: Duration = Duration::from_secs(1);
+/// How old what is known of a user may be before billing is asked, unless stated otherwise.
+const FRESH: Duration = Duration::from_secs(60);
 
-/// How long an answer holds while billing is away, unless stated otherwise.
+/// The same while billing's stream is silent, so that a change shows within two seconds.
+const FRESH_UNWATCHED: Duration = Duration::from_secs(1);
+
+/// How long what is known holds while billing is away, unless stated otherwise.
 const KEPT: Duration = Duration::from_secs(300);
 
-/// How many users are remembered.
-const MOST_USERS: u64 = 100_000;
-
-/// How long the catalogue of plans is taken for current.
-const CATALOGUE_FRESH: Duration = Duration::from_secs(60);
-
-/// Entitlements by asking billing.
+/// Entitlements as billing tells them.
 pub struct RemoteEntitlements {
-    billing: Arc<dyn BillingClient>,
-    fresh: Cache<String, Answer>,
-    last: Cache<String, Answer>,
-    catalogue: Cache<(), Arc<Vec<Plan>>>,
-    shared: Option<SharedEntitlements>,
-    kept: Duration,
-}
-
-/// What billing said about a user.
-#[derive(Clone)]
-pub(super) struct Answer {
-    pub(super) plan: Arc<Plan>,
-    /// When billing said so, in seconds since 1970.
-    pub(super) asked_at: u64,
+    known: Arc<Known>,
+    following: Following,
+    metrics: CacheMetrics,
+    times: Times,
 }
 
 impl RemoteEntitlements {
-    /// Entitlements over a client of billing: current for a second, kept for five minutes.
-    pub fn new(billing: impl BillingClient + 'static) -> Self {
-        Self::with_times(billing, FRESH, KEPT)
+    /// Entitlements over a client of billing: confirmed once a minute, kept for five. Shared with all
+    /// processes where there is Redis. Must be called within a Tokio runtime.
+    pub fn new(
+        billing: impl BillingClient + 'static,
+        redis: Option<Redis>,
+        metrics: &Metrics,
+    ) -> Self {
+        Self::with_times(billing, redis, metrics, FRESH, KEPT)
     }
 
-    /// As [`RemoteEntitlements::new`]; an answer is current for `fresh` and used for `kept` at most.
+    /// As [`RemoteEntitlements::new`]; billing is asked again, in the background, about what is older
+    /// than `fresh`, and nothing older than `kept` is used.
     pub fn with_times(
         billing: impl BillingClient + 'static,
+        redis: Option<Redis>,
+        metrics: &Metrics,
         fresh: Duration,
         kept: Duration,
     ) -> Self {
-        Self {
-            billing: Arc::new(billing),
-            fresh: Cache::builder().max_capacity(MOST_USERS).time_to_live(fresh).build(),
-            last: Cache::builder().max_capacity(MOST_USERS).time_to_live(kept).build(),
-            catalogue: Cache::builder().time_to_live(CATALOGUE_FRESH).build(),
-            shared: None,
-            kept,
-        }
+        let (billing, times) = (Arc::new(billing), Times { fresh, kept });
+        let known = Arc::new(Known::new(billing.clone(), redis, times));
+        let of_cache = metrics.cache("entitlements");
+        let changes = Changes { billing, known: Arc::clone(&known), metrics: of_cache.clone() };
+        let following = Following::begin("entitlements", changes, metrics);
+        Self { known, following, metrics: of_cache, times }
     }
 
-    /// Shares what is known with all processes, where there is Redis, and hears at once when a
-    /// user's plan has changed.
-    pub fn shared(mut self, redis: Option<Redis>) -> Self {
-        self.shared = redis.map(|redis| SharedEntitlements::new(redis, self.fresh.clone()));
-        self
-    }
-
-    /// The id of the user's plan, if billing has named it after that time, in seconds since 1970: a
-    /// newer token knows better than an older answer.
+    /// The id of the user's plan, if it was heard of after that time, in seconds since 1970: a newer
+    /// token knows better than what was heard before.
     pub async fn plan_since(&self, user_id: &str, time: u64) -> Option<String> {
-        let known = self.last.get(user_id).await?;
-        (known.asked_at >= time).then(|| known.plan.id.clone())
+        let known = self.known.of(user_id, true).await?;
+        (known.heard_at >= time).then(|| known.plan.id.clone())
     }
 
-    /// What is current: billing's answer, or while it is away the last one anybody had.
-    async fn current(&self, user_id: &str) -> Result<Answer> {
-        let error = match self.ask(user_id).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        if let Some(last) = self.last.get(user_id).await {
-            return Ok(last);
-        }
-        match &self.shared {
-            Some(shared) => shared.last(user_id, self.kept).await.ok_or(error),
-            None => Err(error),
+    /// How old what is known may be for nobody to be asked.
+    fn fresh(&self) -> Duration {
+        match self.following.current() {
+            Some(_) => self.times.fresh,
+            None => self.times.fresh.min(FRESH_UNWATCHED),
         }
     }
 
-    async fn ask(&self, user_id: &str) -> Result<Answer> {
-        let request = GetUserEntitlementsRequest { user_id: user_id.to_owned() };
-        let answer = self.billing.get_user_entitlements(request).await?;
-        let plan = Arc::new(Plan { id: answer.plan, features: answer.features });
-        let answer = Answer { plan, asked_at: seconds_now() };
-        self.last.insert(user_id.to_owned(), answer.clone()).await;
-        if let Some(shared) = &self.shared {
-            shared.keep(user_id, &answer, self.kept);
-        }
-        Ok(answer)
+    /// The plan that the user's token or the gateway names, while billing is heard of: who hears of
+    /// no changes cannot know that it is out of date.
+    fn stated(&self, user: &User) -> Option<Arc<Plan>> {
+        self.billing_is_heard_of().then(|| self.known.plan(&user.plan)).flatten()
     }
 
-    async fn plans(&self) -> Result<Arc<Vec<Plan>>> {
-        if let Some(shared) = &self.shared
-            && let Some(plans) = shared.plans().await
-        {
-            return Ok(Arc::new(plans));
-        }
-        let plans = self.list_plans().await?;
-        if let Some(shared) = &self.shared {
-            shared.keep_plans(&plans, CATALOGUE_FRESH);
-        }
-        Ok(plans)
-    }
-
-    async fn list_plans(&self) -> Result<Arc<Vec<Plan>>> {
-        let answer = self.billing.list_plans(ListPlansRequest::default()).await?;
-        let plan = |plan: super::proto::Plan| Plan { id: plan.id, features: plan.features };
-        Ok(Arc::new(answer.plans.into_iter().map(plan).collect()))
+    /// Whether billing has told lately whatever there was to tell.
+    fn billing_is_heard_of(&self) -> bool {
+        self.following.within(self.times.kept).is_some()
     }
 }
 
 #[async_trait]
 impl Entitlements for RemoteEntitlements {
-    async fn plan_of(&self, user_id: &str) -> Result<Arc<Plan>> {
-        match self.fresh.try_get_with_by_ref(user_id, self.current(user_id)).await {
-            Ok(answer) => Ok(answer.plan),
-            Err(error) => Err(Error::unavailable("entitlements cannot be checked at the moment")
-                .because(anyhow::anyhow!("{error}"))),
+    async fn plan_of(&self, user: &User) -> Result<Arc<Plan>> {
+        if let Some(known) = self.known.of(&user.id, self.billing_is_heard_of()).await {
+            self.metrics.hit();
+            if self.known.is_doubtful(&known, self.fresh()) {
+                Known::confirm(&self.known, &user.id).await;
+            }
+            return Ok(known.plan);
         }
+        if let Some(plan) = self.stated(user) {
+            self.metrics.hit();
+            Known::confirm(&self.known, &user.id).await;
+            return Ok(plan);
+        }
+        self.metrics.miss();
+        self.known.ask(&user.id).await.map(|known| known.plan).map_err(|error| {
+            Error::unavailable("entitlements cannot be checked at the moment").because(error)
+        })
     }
 
     async fn plans_with(&self, feature: &str) -> Vec<String> {
-        let Ok(plans) = self.catalogue.try_get_with((), self.plans()).await else {
-            return Vec::new();
-        };
+        let Some(plans) = Known::catalogue(&self.known).await else { return Vec::new() };
         let including = plans.iter().filter(|plan| plan.features.iter().any(|f| f == feature));
         including.map(|plan| plan.id.clone()).collect()
     }
 }
 
-/// Now, in seconds since 1970.
-pub(super) fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+/// Hears who changed plans, and takes it in.
+struct Changes {
+    billing: Arc<dyn BillingClient>,
+    known: Arc<Known>,
+    metrics: CacheMetrics,
+}
+
+#[async_trait]
+impl Watched for Changes {
+    type Content = WatchPlansResponse;
+
+    async fn open(&self, after_revision: i64) -> Result<Messages<WatchPlansResponse>> {
+        let messages = self.billing.watch_plans(WatchPlansRequest { after_revision }).await?;
+        Ok(messages.map(|message| message.map(heard)).boxed())
+    }
+
+    async fn take(&self, _: i64, heard: Heard<WatchPlansResponse>) {
+        let WatchPlansResponse { changes, incomplete, catalogue, .. } = heard.content;
+        for change in changes {
+            let plan = Plan { id: change.plan, features: change.features };
+            self.known.told(change.user_id, plan).await;
+            self.metrics.drop_all();
+        }
+        if incomplete {
+            self.known.doubt_all();
+        }
+        Known::catalogue_is(&self.known, &catalogue).await;
+    }
+}
+
+fn heard(message: WatchPlansResponse) -> Heard<WatchPlansResponse> {
+    let (revision, elapsed) = (message.revision, elapsed(message.elapsed));
+    Heard { revision, elapsed, content: message }
 }

@@ -1,53 +1,24 @@
 //! What users' plans include, in the memory that all processes share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::{Cmd, cmd};
-use moka::future::Cache;
 use serde::{Deserialize, Serialize};
-use tokio_util::task::AbortOnDropHandle;
 
-use super::remote::{Answer, seconds_now};
+use super::known::{Answer, seconds_now};
 use crate::kernel::policy::Plan;
-use crate::kernel::redis::{Redis, Signal, Subscription};
+use crate::kernel::redis::Redis;
 
 /// What the fallbacks are counted under.
 const PURPOSE: &str = "entitlements";
 
-/// Where it is said that a user's plan has changed: the message is the user's id.
-const CHANNEL: &str = "entitlements:changed";
-
 /// Where the plans and what they include are kept.
 const PLANS: &str = "entitlements:plans";
-
-/// Tells every process at once that a user's plan has changed. Nobody depends on it: who does not
-/// hear of it asks within a second.
-#[derive(Clone, Debug)]
-pub struct PlanNews {
-    redis: Option<Redis>,
-}
-
-impl PlanNews {
-    /// News by way of Redis; none where there is none.
-    pub fn over(redis: Option<Redis>) -> Self {
-        Self { redis }
-    }
-
-    /// A user's plan has changed.
-    pub async fn changed(&self, user_id: &str) {
-        let Some(redis) = &self.redis else { return };
-        let told = redis.publish(&redis.key(CHANNEL), user_id.as_bytes()).await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "a change of plan shows in a second, not at once");
-        }
-    }
-}
 
 /// The last answers of billing, by whomever they were asked for.
 pub(super) struct SharedEntitlements {
     redis: Redis,
-    _listener: AbortOnDropHandle<()>,
 }
 
 /// An answer as it is written.
@@ -59,26 +30,24 @@ struct Row {
 }
 
 impl SharedEntitlements {
-    /// Forgets what is `fresh` about a user when it is told that the plan has changed.
-    pub(super) fn new(redis: Redis, fresh: Cache<String, Answer>) -> Self {
-        let news = redis.subscribe(&redis.key(CHANNEL));
-        let listener = AbortOnDropHandle::new(tokio::spawn(listen(news, fresh)));
-        Self { redis, _listener: listener }
+    pub(super) fn new(redis: Redis) -> Self {
+        Self { redis }
     }
 
     /// The last answer about a user that is not older than `kept`.
     pub(super) async fn last(&self, user_id: &str, kept: Duration) -> Option<Answer> {
         let row: Row = self.read(&self.user_key(user_id)).await?;
         // Expired by the clock of Redis; this is for one that keeps what has expired.
-        let is_old = row.asked_at.saturating_add(kept.as_secs()) < seconds_now();
+        let age = Duration::from_secs(seconds_now().saturating_sub(row.asked_at));
+        let heard = Instant::now().checked_sub(age)?;
         let plan = Arc::new(Plan { id: row.plan, features: row.features });
-        (!is_old).then_some(Answer { plan, asked_at: row.asked_at })
+        (age <= kept).then_some(Answer { plan, heard, heard_at: row.asked_at })
     }
 
     /// Keeps an answer, in the background.
     pub(super) fn keep(&self, user_id: &str, answer: &Answer, kept: Duration) {
         let Plan { id, features } = (*answer.plan).clone();
-        let row = Row { plan: id, features, asked_at: answer.asked_at };
+        let row = Row { plan: id, features, asked_at: answer.heard_at };
         self.write(self.user_key(user_id), &row, kept);
     }
 
@@ -123,15 +92,5 @@ impl SharedEntitlements {
                 redis.fell_back(PURPOSE);
             }
         });
-    }
-}
-
-async fn listen(mut news: Subscription, fresh: Cache<String, Answer>) {
-    loop {
-        match news.next().await {
-            Signal::Message(user_id) => fresh.invalidate(&*String::from_utf8_lossy(&user_id)).await,
-            // Something may have changed about anybody.
-            Signal::Missed => fresh.invalidate_all(),
-        }
     }
 }

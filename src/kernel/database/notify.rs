@@ -1,8 +1,9 @@
-//! Telling other processes of the same service that the outbox has news, on PostgreSQL.
+//! Telling other processes of the same service that the outbox has news, or that what they follow
+//! has changed, on PostgreSQL.
 //!
 //! The notification is sent after the commit, in a transaction of its own: within the writer's it
 //! would make all commits of the server wait for each other. One that is lost, because the process
-//! died in between, costs the time until the relay looks by itself.
+//! died in between, costs the time until the listener looks by itself.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,8 +16,25 @@ use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use super::postgres::schema_of;
 use crate::kernel::error::Result;
 
-/// What a relay listens for. The rest of the name is the schema.
-const CHANNEL: &str = "mainstay_outbox_";
+/// What is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Topic {
+    /// The outbox has rows.
+    Outbox,
+    /// What others follow has changed.
+    News,
+}
+
+impl Topic {
+    /// What is listened for: one channel for each schema.
+    fn channel(self, schema: &str) -> String {
+        let prefix = match self {
+            Self::Outbox => "mainstay_outbox_",
+            Self::News => "mainstay_news_",
+        };
+        format!("{prefix}{schema}")
+    }
+}
 
 /// The relays of a database.
 #[derive(Default)]
@@ -57,9 +75,9 @@ pub(crate) struct Listener(PgListener);
 
 impl Listener {
     /// Listens on a connection beside the pool, with the pool's settings.
-    pub(super) async fn open(pool: &DatabaseConnection) -> Result<Self> {
+    pub(super) async fn open(pool: &DatabaseConnection, topic: Topic) -> Result<Self> {
         let options = (*pool.get_postgres_connection_pool().connect_options()).clone();
-        let channel = channel(schema_of(&options));
+        let channel = topic.channel(schema_of(&options));
         let own = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
@@ -79,20 +97,16 @@ impl Listener {
     }
 }
 
-/// Wakes the relays of other processes.
-pub(super) async fn send(pool: &DatabaseConnection) {
+/// Wakes those who listen in other processes.
+pub(super) async fn send(pool: &DatabaseConnection, topic: Topic) {
     let pool = pool.get_postgres_connection_pool();
     let sent = sqlx::query("SELECT pg_notify($1, '')")
-        .bind(channel(schema_of(&pool.connect_options())))
+        .bind(topic.channel(schema_of(&pool.connect_options())))
         .execute(pool)
         .await;
     if let Err(error) = sent {
-        tracing::debug!(%error, "cannot wake the relays of other processes");
+        tracing::debug!(%error, "cannot wake other processes");
     }
-}
-
-fn channel(schema: &str) -> String {
-    format!("{CHANNEL}{schema}")
 }
 
 fn away(error: sqlx::Error) -> crate::kernel::error::Error {

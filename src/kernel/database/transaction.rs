@@ -55,6 +55,13 @@ impl Transaction {
         saga::begin(self, saga).await
     }
 
+    /// Has whoever follows the service's state look at it once this commits: see [`News`].
+    ///
+    /// [`News`]: super::News
+    pub fn announce(&self) {
+        self.open().announced.store(true, Ordering::Relaxed);
+    }
+
     /// Commits, and with it the audit record if the call being served is audited. A joined
     /// transaction commits when the consumer's handler has succeeded.
     pub async fn commit(self) -> Result<()> {
@@ -86,6 +93,7 @@ pub(crate) struct Open {
     database: Database,
     published: AtomicBool,
     enqueued: AtomicBool,
+    announced: AtomicBool,
     // Last, so that the next writer's turn begins after this one's rollback has begun.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -101,6 +109,7 @@ impl Open {
             database,
             published: AtomicBool::new(false),
             enqueued: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
             _turn: turn,
         }
     }
@@ -129,6 +138,9 @@ impl Open {
             Failpoint::BeforeCommit.pass();
         }
         self.transaction.commit().await?;
+        if self.announced.into_inner() {
+            self.database.tell_news().await;
+        }
         if publishes {
             Failpoint::AfterCommit.pass();
             self.database.wake_relay().await;

@@ -39,6 +39,7 @@ pub(super) struct Kernel {
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) consumers: Consumers,
+    pub(super) draining: CancellationToken,
     pub(super) shutdown: CancellationToken,
     /// The policies of the contracts, known once the module is: channels are made before.
     pub(super) policies: Arc<OnceLock<Arc<PolicyTable>>>,
@@ -69,6 +70,7 @@ impl Kernel {
             metrics,
             readiness,
             consumers: Consumers::default(),
+            draining: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             policies: Arc::default(),
             channels: Mutex::default(),
@@ -175,6 +177,12 @@ impl<T> Platform<T> {
     /// What must hold for the process to take traffic.
     pub fn readiness(&self) -> Readiness {
         self.kernel.readiness.clone()
+    }
+
+    /// Cancelled when calls in flight are to come to their end: replies that would stream on end now,
+    /// for their readers to go elsewhere.
+    pub fn draining(&self) -> CancellationToken {
+        self.kernel.draining.clone()
     }
 
     /// Cancelled when calls in flight are finished and background work is to stop.

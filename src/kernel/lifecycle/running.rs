@@ -77,6 +77,8 @@ impl Running {
         // Whoever has not heard yet still calls here, and is served.
         tokio::time::sleep(self.kernel.settings.lifecycle.spread).await;
 
+        // Streams that have no end of their own get one.
+        self.kernel.draining.cancel();
         // GOAWAY and `Connection: close`; then what is in flight is finished.
         let reserve = self.kernel.settings.lifecycle.drain_deadline.mul_f64(RESERVE);
         let patience = deadline.saturating_duration_since(Instant::now() + reserve);
@@ -107,6 +109,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.kernel.draining.cancel();
         self.kernel.shutdown.cancel();
         self.workers.abandon();
     }

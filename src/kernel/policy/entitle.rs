@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::MethodPolicy;
 use super::authorize::is_service;
-use crate::kernel::call::Call;
+use crate::kernel::call::{Call, User};
 use crate::kernel::error::{Error, FEATURE_NOT_INCLUDED, Result};
 
 /// A plan and what it includes.
@@ -21,8 +21,9 @@ pub struct Plan {
 /// Knows what users' plans include.
 #[async_trait]
 pub trait Entitlements: Send + Sync {
-    /// The plan of a user. `UNAVAILABLE` when it is not known.
-    async fn plan_of(&self, user_id: &str) -> Result<Arc<Plan>>;
+    /// The plan of a user, who states one by an access token or the gateway's word.
+    /// `UNAVAILABLE` when it is not known.
+    async fn plan_of(&self, user: &User) -> Result<Arc<Plan>>;
 
     /// Ids of the plans that include a feature; none when that is not known.
     async fn plans_with(&self, feature: &str) -> Vec<String>;
@@ -44,7 +45,7 @@ impl MethodPolicy {
         let entitlements = entitlements.ok_or_else(|| {
             Error::internal(anyhow::anyhow!("{} needs entitlements", self.full_name))
         })?;
-        let plan = entitlements.plan_of(&call.require_user()?.id).await?;
+        let plan = entitlements.plan_of(call.require_user()?).await?;
         if plan.features.contains(feature) {
             return Ok(());
         }

@@ -3,7 +3,9 @@
 //! Names are those of the OpenTelemetry semantic conventions, in the form that Prometheus gives
 //! them: `rpc.server.call.duration` is `rpc_server_call_duration_seconds`. What has no convention
 //! begins with `mainstay_`. Label values are bounded: methods and routes that no contract knows
-//! are `_OTHER`.
+//! are `_OTHER`. What is measured of kept answers stands on a page of its own, [`kept`].
+
+mod kept;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use tonic::Code;
+
+use kept::Kept;
+pub use kept::{CacheMetrics, WatchMetrics};
 
 /// The label value of what no contract knows.
 pub const OTHER: &str = "_OTHER";
@@ -50,6 +55,7 @@ struct Inner {
     redis_away: Gauge,
     settings_refused: Gauge,
     redis_fallbacks: Family<RedisLabels, Counter>,
+    kept: Kept,
 }
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -129,6 +135,7 @@ impl Metrics {
             redis_away: Gauge::default(),
             settings_refused: Gauge::default(),
             redis_fallbacks: Family::default(),
+            kept: Kept::default(),
         };
         inner.register_all(service, version);
         Self(Arc::new(inner))
@@ -232,6 +239,16 @@ impl Metrics {
         self.0.redis_fallbacks.get_or_create(&RedisLabels { purpose }).inc();
     }
 
+    /// What is measured of a cache of answers: `decisions` or `entitlements`.
+    pub fn cache(&self, cache: &'static str) -> CacheMetrics {
+        self.0.kept.cache(cache)
+    }
+
+    /// What is measured of a stream of changes: `decisions` or `entitlements`.
+    pub fn watch(&self, watch: &'static str) -> WatchMetrics {
+        self.0.kept.watch(watch)
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn render(&self) -> String {
         let mut page = String::new();
@@ -319,6 +336,7 @@ impl Inner {
             "What was done without Redis because it was away",
             self.redis_fallbacks.clone(),
         );
+        self.kept.register(&mut registry);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kernel::database::Database;
+use crate::kernel::database::{Database, Topic};
 use crate::kernel::error::Result;
 
 /// Wakes the relay on every notification, for ever. Without one the relay looks by itself, so a
@@ -20,7 +20,7 @@ pub(super) async fn wake_on_notify(database: &Database, retry: Duration) {
 }
 
 async fn listen(database: &Database) -> Result<()> {
-    let mut listener = database.listen().await?;
+    let mut listener = database.listen(Topic::Outbox).await?;
     loop {
         // What came while nobody listened is found by looking.
         database.outbox_written().notify_one();

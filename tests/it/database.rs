@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use mainstay::contract::proto::mainstay::identity::v1::User;
 use mainstay::kernel::call::{self, Call};
 use mainstay::kernel::database::Database;
@@ -38,6 +39,29 @@ async fn state_and_event_commit_together_or_not_at_all() {
         (events[0].topic.as_str(), events[0].subject.as_str(), events[0].source.as_str()),
         ("identity.users", "u1", "/identity-svc"),
     );
+}
+
+#[tokio::test]
+async fn an_announced_commit_is_heard_of_and_no_other() {
+    let world = World::new();
+    let database = world.database("identity-svc").await;
+    let news = database.news();
+    let dropped = database.begin().await.unwrap();
+    dropped.announce();
+    drop(dropped);
+    let quiet = database.begin().await.unwrap();
+    note(&quiet, "quiet").await.unwrap();
+    quiet.commit().await.unwrap();
+    // On PostgreSQL whoever begins to listen looks once.
+    if mainstay_testing::infra().is_none() {
+        assert!(news.next().now_or_never().is_none(), "nothing was announced and committed");
+    }
+    let told = database.begin().await.unwrap();
+    note(&told, "told").await.unwrap();
+    told.announce();
+    told.commit().await.unwrap();
+    news.next().await;
+    assert_eq!(notes(&database).await, ["quiet", "told"]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait as _;
 
 use crate::infra;
 use crate::suite_relay::MemoryBus;
-use crate::world::{World, eventually, outbox, publish, updated};
+use crate::world::{World, eventually, note, notes, outbox, publish, updated};
 
 /// How many rows wait in the story of the large backlog.
 const BACKLOG: usize = 20_000;
@@ -109,6 +109,28 @@ async fn a_writer_in_another_process_wakes_the_relay() {
         publish(&writer, &[updated("u1", number)]).await;
         let count = number + 1;
         eventually("the event", async || (bus.count() == count).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn an_announced_commit_is_heard_of_in_another_process() {
+    infra();
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let elsewhere = world.database("identity-svc").await;
+    let news = elsewhere.news();
+    let heard = async || {
+        let next = tokio::time::timeout(Duration::from_secs(10), news.next()).await;
+        next.expect("nobody looks by himself, so it is told");
+    };
+    heard().await; // that somebody listens
+    for number in 0..5 {
+        let transaction = writer.begin().await.unwrap();
+        note(&transaction, &number.to_string()).await.unwrap();
+        transaction.announce();
+        transaction.commit().await.unwrap();
+        heard().await;
+        assert_eq!(notes(&elsewhere).await.len(), number + 1, "what is told of can be read");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use gateway::GatewaySettings;
+use gateway::config::Rate;
 use mainstay_testing::{Reply, Rest, eventually, within};
 use serde_json::json;
 
@@ -10,6 +12,15 @@ use crate::world::{OTHER, USER, World};
 
 /// How long a role that was taken away may still be used.
 const BOUND: Duration = Duration::from_secs(2);
+
+/// Callers who never stop reach no limit.
+fn unlimited() -> GatewaySettings {
+    let often = Rate::per_minute(1_000_000);
+    let mut settings =
+        GatewaySettings { ip_rate: often, ip_burst: 1_000_000, ..GatewaySettings::default() };
+    settings.rates.insert("write".into(), [("default".to_owned(), often)].into());
+    settings
+}
 
 async fn create(rest: &Rest) -> Reply {
     rest.post("/api/v1/shelves/s1/books", json!({ "title": "T" })).await
@@ -46,7 +57,7 @@ async fn settled(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authz_is_asked_once_for_many_calls() {
-    let world = World::new().await;
+    let world = World::with(unlimited()).await;
     settled(&world).await;
     let (rest, stranger, before) = (world.as_user(USER), world.as_user(OTHER), world.authz.asked());
     for _ in 0..20 {
@@ -66,7 +77,7 @@ async fn authz_is_asked_once_for_many_calls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_is_taken_away_is_refused_while_calls_run() {
-    let world = World::new().await;
+    let world = World::with(unlimited()).await;
     settled(&world).await;
     world.let_create(USER, false);
     let (taken, rest) = (Instant::now(), world.as_user(USER));
@@ -78,7 +89,7 @@ async fn a_role_that_is_taken_away_is_refused_while_calls_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_ends_a_refusal_at_once() {
-    let world = World::new().await;
+    let world = World::with(unlimited()).await;
     settled(&world).await;
     let rest = world.as_user(OTHER);
     for _ in 0..3 {
@@ -91,7 +102,7 @@ async fn a_grant_ends_a_refusal_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_is_not_used_when_authz_tells_nothing_any_more() {
-    let world = World::new().await;
+    let world = World::with(unlimited()).await;
     settled(&world).await;
     world.authz.be_silent(true);
     world.let_create_untold(USER, false);
@@ -104,7 +115,7 @@ async fn what_was_kept_is_not_used_when_authz_tells_nothing_any_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_authz_opens_no_door() {
-    let mut world = World::new().await;
+    let mut world = World::with(unlimited()).await;
     settled(&world).await;
     drop(world.authz_svc.take());
     let killed = Instant::now();

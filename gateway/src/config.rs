@@ -81,6 +81,13 @@ pub struct GatewaySettings {
     /// nobody on the way takes it for dead. Default: `15s`.
     #[serde(with = "humantime_serde")]
     pub stream_heartbeat: Duration,
+    /// How often a WebSocket on which nothing happens is asked for a sign of life; after two without
+    /// one it is closed. Default: `30s`.
+    #[serde(with = "humantime_serde")]
+    pub socket_ping: Duration,
+    /// The most messages that a caller may send over one WebSocket, as `count/period`. Default:
+    /// `600/1m`.
+    pub socket_rate: Rate,
     /// The longest path and query in bytes. Default: 8192.
     pub uri_max_bytes: usize,
 }
@@ -124,6 +131,8 @@ impl Default for GatewaySettings {
             entitlements_kept: Duration::from_secs(300),
             body_timeout: Duration::from_secs(30),
             stream_heartbeat: Duration::from_secs(15),
+            socket_ping: Duration::from_secs(30),
+            socket_rate: Rate::per_minute(600),
             uri_max_bytes: 8192,
         }
     }
@@ -138,6 +147,10 @@ impl ServiceSettings for GatewaySettings {
         ensure!(
             !self.stream_heartbeat.is_zero(),
             "gateway.stream_heartbeat is 0s; set it above 0, such as 15s"
+        );
+        ensure!(
+            !self.socket_ping.is_zero(),
+            "gateway.socket_ping is 0s; set it above 0, such as 30s"
         );
         for (class, plans) in &self.rates {
             ensure!(

@@ -1,12 +1,13 @@
 //! The one shape of every refusal at the edge: `{"error":{"code","message","request_id","details"}}`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mainstay::kernel::channel::NotSent;
@@ -36,6 +37,10 @@ pub(crate) const URI_TOO_LONG: ErrorCode =
 pub(crate) const REQUEST_TIMEOUT: ErrorCode =
     ErrorCode::with_http("REQUEST_TIMEOUT", Code::DeadlineExceeded, 408);
 
+/// The path is for another protocol than was spoken.
+pub(crate) const UPGRADE_REQUIRED: ErrorCode =
+    ErrorCode::with_http("UPGRADE_REQUIRED", Code::FailedPrecondition, 426);
+
 /// Key of [`Error::details`] under which a 405 carries the methods that are allowed.
 pub(crate) const ALLOW_DETAIL: &str = "allow";
 
@@ -61,6 +66,10 @@ pub(crate) struct Refused(Arc<Refusal>);
 
 #[derive(Debug, Serialize)]
 struct Refusal {
+    #[serde(skip)]
+    row: ErrorCode,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
     code: String,
     message: String,
     request_id: String,
@@ -71,11 +80,27 @@ impl Refused {
     /// What an error says in reply to a request.
     pub(crate) fn new(error: &Error, request_id: &str) -> Self {
         Self(Arc::new(Refusal {
+            row: error.code().clone(),
+            retry_after: error.retry_after_hint(),
             code: error.code().reason.to_string(),
             message: error.message().to_owned(),
             request_id: request_id.to_owned(),
             details: details(error),
         }))
+    }
+
+    /// The error again, without its details, for another protocol.
+    pub(crate) fn error(&self) -> Error {
+        let error = Error::new(self.0.row.clone(), &self.0.message);
+        match self.0.retry_after {
+            Some(after) => error.retry_after(after),
+            None => error,
+        }
+    }
+
+    /// The request that was refused.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.0.request_id
     }
 
     /// `{"error": …}`
@@ -91,7 +116,7 @@ impl Refused {
     /// As problem details. What the status alone says is the problem's type; ours is in `code`
     /// (RFC 9457, sections 3.2 and 4.2.1).
     pub(crate) fn problem(&self, status: StatusCode) -> Json {
-        let Refusal { code, message, request_id, details } = &*self.0;
+        let Refusal { code, message, request_id, details, .. } = &*self.0;
         json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or("Error"),
@@ -229,6 +254,11 @@ fn headers(error: &Error) -> HeaderMap {
     // that is not told would lose its next one (RFC 9110, sections 15.5.9 and 15.5.14).
     if [REQUEST_TIMEOUT.http, PAYLOAD_TOO_LARGE.http].contains(&error.code().http) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if error.code().http == UPGRADE_REQUIRED.http {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     if error.code().http == StatusCode::UNAUTHORIZED.as_u16() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

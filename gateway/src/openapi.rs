@@ -13,6 +13,7 @@ mod component;
 mod operation;
 mod rules;
 mod schema;
+mod stream;
 
 use comment::Comments;
 use schema::Schemas;

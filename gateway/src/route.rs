@@ -29,7 +29,8 @@ use template::{Capture, Template};
 use tree::{Found, Tree};
 
 use crate::transcode::binding::Binding;
-use crate::transcode::render::ReplyPlan;
+use crate::transcode::render::{MessagePlan, ReplyPlan};
+use crate::transcode::request::RequestPlan;
 
 /// One gRPC method that the gateway may call, in whatever protocol it is asked for it.
 #[derive(Debug)]
@@ -42,6 +43,17 @@ pub(crate) struct Rpc {
     pub(crate) policy: Arc<MethodPolicy>,
     /// The method, for its messages and its documentation.
     pub(crate) descriptor: MethodDescriptor,
+    /// Its messages in canonical JSON; `None` where one has no such form.
+    pub(crate) json: Option<CanonicalJson>,
+}
+
+/// The messages of an RPC in canonical JSON, whole and with nothing around them.
+#[derive(Debug)]
+pub(crate) struct CanonicalJson {
+    /// The request.
+    pub(crate) request: RequestPlan,
+    /// The reply.
+    pub(crate) reply: MessagePlan,
 }
 
 /// One HTTP route to one gRPC method.
@@ -68,6 +80,10 @@ pub(crate) enum Form {
     Unary,
     /// The reply is a stream: its messages are written as they come.
     Stream,
+    /// The request is a stream of parts of an upload: they are sent as they come.
+    Upload,
+    /// The request is a stream, the reply may be one: a WebSocket.
+    Socket,
 }
 
 /// A route that lost its place to an older one, or that could not be compiled.

@@ -27,14 +27,18 @@ pub(crate) async fn read(
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(too_large(most_bytes)),
         Ok(Err(_)) => Err(Error::new(INVALID_ARGUMENT, "the body broke off")),
-        Err(_) => Err(Error::new(
-            REQUEST_TIMEOUT,
-            format!("the body did not arrive within {} s", timeout.as_secs()),
-        )),
+        Err(_) => Err(too_slow(timeout)),
     }
 }
 
-fn too_large(most_bytes: usize) -> Error {
+/// What is said of a body that does not come.
+pub(super) fn too_slow(timeout: Duration) -> Error {
+    let message = format!("the body did not arrive within {} s", timeout.as_secs());
+    Error::new(REQUEST_TIMEOUT, message)
+}
+
+/// What is said of a body that is more than is taken.
+pub(super) fn too_large(most_bytes: usize) -> Error {
     Error::new(PAYLOAD_TOO_LARGE, format!("the body is larger than {most_bytes} bytes"))
         .detail("max_bytes", most_bytes.to_string())
 }

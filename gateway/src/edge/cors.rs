@@ -20,11 +20,13 @@ use super::Edge;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, tracestate, \
-     x-request-id",
+    "authorization, connect-protocol-version, connect-timeout-ms, content-type, grpc-timeout, \
+     idempotency-key, if-match, if-none-match, last-event-id, traceparent, tracestate, x-grpc-web, \
+     x-request-id, x-request-timeout, x-user-agent",
 );
 const REPLY_HEADERS: HeaderValue = HeaderValue::from_static(
-    "etag, idempotency-replayed, ratelimit, ratelimit-policy, retry-after, x-request-id",
+    "etag, grpc-message, grpc-status, grpc-status-details-bin, idempotency-replayed, ratelimit, \
+     ratelimit-policy, retry-after, x-request-id",
 );
 
 /// Answers preflights and marks replies for the origins that the settings name.

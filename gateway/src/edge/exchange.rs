@@ -12,17 +12,17 @@ use futures::{StreamExt as _, stream};
 use http::header::{ALLOW, AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
-use mainstay::kernel::error::{Error, Result, UNAUTHENTICATED};
+use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result, UNAUTHENTICATED};
 use mainstay::kernel::policy::{Access, Entitlements as _};
 
 use super::client_ip::ClientIp;
-use super::front::{self, Found, Front};
+use super::front::{self, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::Answered;
-use super::{Edge, caching, grpc, hygiene, request_id, rest, timeout};
+use super::{Edge, caching, connect, grpc, hygiene, request_id, rest, timeout};
 use crate::error;
-use crate::route::Rpc;
+use crate::route::{Form, Rpc};
 use crate::transcode::binding::Binding;
 use crate::transcode::query::Parameters;
 
@@ -54,6 +54,8 @@ pub(crate) enum Sending {
     One,
     /// Messages as they come.
     Many(Messages),
+    /// What will come over a WebSocket.
+    Socket(Box<rest::socket::Upgrade>),
 }
 
 impl Exchange {
@@ -69,7 +71,7 @@ impl Exchange {
         if let Some(page) = edge.pages.answer(&table, &request) {
             return Err(page);
         }
-        let protocol = front::protocol(&request);
+        let protocol = request.extensions().get().copied().unwrap_or(Protocol::Rest);
         let found = hygiene::check(&request, edge.settings.uri_max_bytes)
             .and_then(|()| timeout::stated(protocol, request.headers()))
             .and_then(|timeout| Ok((front::find(protocol, &table, &request)?, timeout)));
@@ -103,7 +105,10 @@ impl Exchange {
         if matches!(self.rpc.policy.access, Access::Public | Access::Webhook) {
             return Ok(());
         }
-        let token = bearer(&self.head.headers)?;
+        let token = match rest::socket::offered_token(self) {
+            Some(token) => token,
+            None => bearer(&self.head.headers)?,
+        };
         let verifier = self.edge.verifier.as_ref().ok_or_else(|| nobody("verifies tokens"))?;
         let claims = call::scope(Arc::clone(&self.call), verifier.verify(token)).await?;
         let plan = match &self.edge.entitlements {
@@ -140,6 +145,7 @@ impl Exchange {
         let sending = match self.front.clone() {
             Front::Rest(target) => rest::message(self, &target, body).await?,
             Front::Grpc { .. } => grpc::message(self, body).await?,
+            Front::Connect(connect) => connect::message(self, connect, body).await?,
         };
         match sending {
             Sending::One => {
@@ -173,9 +179,13 @@ impl Exchange {
         Ok(())
     }
 
-    /// Checks the permission, by the same code as the service will.
+    /// Checks the permission, by the same code as the service will. Over a WebSocket it is checked
+    /// when the first message has come, where it asks for that.
     pub(crate) async fn permission(&self) -> Result<()> {
-        self.authorize().await
+        match self.is_socket() && self.rpc.policy.asks_the_message() {
+            true => Ok(()),
+            false => self.authorize().await,
+        }
     }
 
     /// Makes the call and renders its reply.
@@ -183,6 +193,7 @@ impl Exchange {
         match self.front.clone() {
             Front::Rest(target) => rest::call(self, &target, sending).await,
             Front::Grpc { .. } => grpc::call(self, sending).await,
+            Front::Connect(connect) => connect::call(self, connect, sending).await,
         }
     }
 
@@ -197,7 +208,7 @@ impl Exchange {
         response.headers_mut().extend(self.reply_headers);
         response.extensions_mut().insert(match self.front {
             Front::Rest(target) => Answered::By(Arc::clone(&target.route)),
-            Front::Grpc { .. } => Answered::Rpc(self.rpc),
+            Front::Grpc { .. } | Front::Connect(_) => Answered::Rpc(self.rpc),
         });
         response
     }
@@ -206,13 +217,22 @@ impl Exchange {
     pub(super) fn binding(&self) -> Option<&Binding> {
         match &self.front {
             Front::Rest(target) => Some(&target.route.binding),
-            Front::Grpc { .. } => None,
+            Front::Grpc { .. } | Front::Connect(_) => None,
         }
+    }
+
+    /// Whether the request is for a WebSocket.
+    pub(super) fn is_socket(&self) -> bool {
+        matches!(&self.front, Front::Rest(target) if target.route.form == Form::Socket)
     }
 
     /// Takes the first message of a stream for the policies that ask for it, and puts it back.
     pub(super) async fn first_of(&mut self, mut messages: Messages) -> Result<Messages> {
-        let first = messages.next().await.transpose()?;
+        let deadline = until(self.rpc.policy.deadline, self.patience);
+        let first = match tokio::time::timeout_at(deadline.into(), messages.next()).await {
+            Ok(first) => first.transpose()?,
+            Err(_) => return Err(Error::new(DEADLINE_EXCEEDED, "no message has come in time")),
+        };
         self.message = first.clone().unwrap_or_default();
         self.validate()?;
         Ok(stream::iter(first.map(Ok)).chain(messages).boxed())

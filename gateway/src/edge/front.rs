@@ -1,4 +1,4 @@
-//! The protocols that callers speak: REST, and gRPC (also as gRPC-Web, which is unwrapped to it).
+//! The protocols that callers speak: REST, gRPC (and gRPC-Web, which is unwrapped to it) and Connect.
 //!
 //! A request is for one of them by its media type and path. They differ in how messages are written
 //! and how a refusal looks; the way through the policies is one and the same.
@@ -9,13 +9,15 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNIMPLEMENTED};
 
-use super::grpc;
-use super::web::FromWeb;
+use super::{connect, grpc};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
 use crate::route::{NoRoute, RouteTable, Rpc, Target};
+
+/// Header that only callers of Connect send.
+const CONNECT_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
 
 /// A protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,26 @@ pub(crate) enum Protocol {
         /// Whether the caller speaks gRPC-Web.
         web: bool,
     },
+    /// Connect.
+    Connect(Connect),
+}
+
+/// How a caller speaks Connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connect {
+    /// How messages are written.
+    pub(crate) codec: Codec,
+    /// Whether messages have prefixes, as those of streams do.
+    pub(crate) streaming: bool,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// In protobuf encoding.
+    Proto,
+    /// As JSON.
+    Json,
 }
 
 /// What a request asks for, and in which protocol.
@@ -39,6 +61,8 @@ pub(crate) enum Front {
         /// Whether the caller speaks gRPC-Web.
         web: bool,
     },
+    /// An RPC by Connect.
+    Connect(Connect),
 }
 
 impl Front {
@@ -47,6 +71,7 @@ impl Front {
         match self {
             Self::Rest(_) => Protocol::Rest,
             Self::Grpc { web } => Protocol::Grpc { web: *web },
+            Self::Connect(connect) => Protocol::Connect(*connect),
         }
     }
 }
@@ -60,11 +85,23 @@ pub(super) enum Found {
 }
 
 /// The protocol of a request.
-pub(super) fn protocol(request: &Request) -> Protocol {
-    match (request.method(), media_type(request.headers())) {
-        (&Method::POST, media_type) if is_grpc(&media_type) => {
-            Protocol::Grpc { web: request.extensions().get::<FromWeb>().is_some() }
+pub(super) fn protocol(table: &RouteTable, request: &Request) -> Protocol {
+    let connect = |codec, streaming| Protocol::Connect(Connect { codec, streaming });
+    let is_rpc = || table.rpc(request.uri().path()).is_some();
+    let is_connect = || is_rpc() || request.headers().contains_key(&CONNECT_PROTOCOL_VERSION);
+    match (request.method(), media_type(request.headers()).as_str()) {
+        (&Method::POST, "application/connect+proto") => connect(Codec::Proto, true),
+        (&Method::POST, "application/connect+json") => connect(Codec::Json, true),
+        (&Method::POST, "application/proto") if is_connect() => connect(Codec::Proto, false),
+        (&Method::POST, "application/json") if is_connect() => connect(Codec::Json, false),
+        (&Method::POST, other) if is_grpc(other) => Protocol::Grpc { web: false },
+        (&Method::POST, other) if other.starts_with("application/grpc-web") => {
+            Protocol::Grpc { web: true }
         }
+        (&Method::GET, _) if is_rpc() => match connect::codec_of_query(request.uri().query()) {
+            Some(codec) => connect(codec, false),
+            None => Protocol::Rest,
+        },
         _ => Protocol::Rest,
     }
 }
@@ -78,6 +115,11 @@ pub(super) fn find(protocol: Protocol, table: &RouteTable, request: &Request) ->
             grpc::check(request.headers(), &media_type(request.headers()))?;
             Ok(Found::Call(Front::Grpc { web }, rpc))
         }
+        Protocol::Connect(connect) => {
+            let rpc = rpc(table, request)?;
+            connect::check(connect, &rpc, request.method(), request.headers())?;
+            Ok(Found::Call(Front::Connect(connect), rpc))
+        }
     }
 }
 
@@ -86,6 +128,7 @@ pub(super) fn refuse(protocol: Protocol, error: &Error, request_id: &str) -> Res
     match protocol {
         Protocol::Rest => error::response(error, request_id),
         Protocol::Grpc { web } => grpc::refusal(error, web),
+        Protocol::Connect(connect) => connect::refusal(error, connect),
     }
 }
 
@@ -137,7 +180,7 @@ fn route(table: &RouteTable, request: &Request) -> Result<Found> {
 }
 
 /// The media type without its parameters, in lower case; empty if there is none.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
+fn media_type(headers: &HeaderMap) -> String {
     let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     stated.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
 }

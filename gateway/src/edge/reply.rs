@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
@@ -109,14 +109,29 @@ impl Parts {
 pub(super) struct Replies {
     parts: Parts,
     deframer: Deframer,
-    ended: bool,
+    trailers: Option<HeaderMap>,
     failed: bool,
 }
 
 impl Replies {
     /// The messages of these parts.
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, deframer: Deframer::new(MOST_BYTES), ended: false, failed: false }
+        Self { parts, deframer: Deframer::new(MOST_BYTES), trailers: None, failed: false }
+    }
+
+    /// The trailers, once the last message was taken.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    /// The one message of a reply that is no stream.
+    pub(super) async fn only(&mut self) -> Result<Bytes> {
+        let message = self.next().await.transpose()?;
+        match (message, self.next().await) {
+            (Some(message), None) => Ok(message),
+            (_, Some(Err(error))) => Err(error),
+            _ => Err(Error::internal(anyhow::anyhow!("the reply is not exactly one message"))),
+        }
     }
 
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
@@ -126,13 +141,13 @@ impl Replies {
                 Ok(None) => {}
                 Err(fault) => return Poll::Ready(Some(Err(Error::internal(fault)))),
             }
-            if self.ended {
+            if self.trailers.is_some() {
                 let whole = self.deframer.is_empty();
                 return Poll::Ready((!whole).then(|| Err(self.parts.broken())));
             }
             match ready!(self.parts.poll_part(context)) {
                 Ok(Part::Data(data)) => self.deframer.push(data),
-                Ok(Part::End(_)) => self.ended = true,
+                Ok(Part::End(trailers)) => self.trailers = Some(trailers),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }

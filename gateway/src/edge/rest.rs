@@ -4,41 +4,66 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
 use mainstay::kernel::error::Result;
 use mainstay::kernel::policy::EdgeStyle;
 
+pub(super) mod socket;
 mod stream;
+mod upload;
 
 use super::exchange::{Exchange, Sending};
 use super::idempotency::Keyed;
-use super::reply::declared;
+use super::reply::{Replies, declared};
 use super::{body, caching, upstream};
 use crate::cursor::Listing;
 use crate::envelope;
 use crate::route::{Form, Target};
+use crate::transcode::binding::Body as BodyBinding;
 use crate::transcode::query;
 use crate::transcode::request::Parts;
 
-/// Reads body, query and path into the request message.
+/// Reads body, query and path into the request message or messages.
 pub(super) async fn message(
     exchange: &mut Exchange,
-    target: &Target,
+    target: &Arc<Target>,
     body: Body,
 ) -> Result<Sending> {
-    single(exchange, target, body).await?;
-    stream::resume(exchange);
-    Ok(Sending::One)
+    match target.route.form {
+        Form::Unary | Form::Stream => {
+            single(exchange, target, body).await?;
+            stream::resume(exchange);
+            Ok(Sending::One)
+        }
+        Form::Upload => upload::messages(exchange, target, body),
+        Form::Socket => {
+            exchange.parameters = query::parse(exchange.head.uri.query())?;
+            socket::handshake(exchange)
+        }
+    }
 }
 
 /// Makes the call and renders its reply.
 pub(super) async fn call(
     exchange: &Exchange,
-    target: &Target,
+    target: &Arc<Target>,
     sending: Sending,
 ) -> Result<Response> {
-    match target.route.form {
-        Form::Unary => unary(exchange, target).await,
-        Form::Stream => stream::call(exchange, &target.route, sending).await,
+    match (target.route.form, sending) {
+        (Form::Stream, sending) => stream::call(exchange, &target.route, sending).await,
+        (_, Sending::Socket(upgrade)) => Ok(socket::call(exchange, target, *upgrade)),
+        (_, sending @ Sending::Many(_)) => {
+            let reply = upstream::stream(exchange, sending).await?;
+            let mut replies = Replies::new(reply.parts);
+            let message = replies.only().await?;
+            let trailers = replies.trailers().cloned().unwrap_or_default();
+            rendered(exchange, target, &message, [&reply.metadata, &trailers])
+        }
+        (_, Sending::One) => {
+            let reply = upstream::unary(exchange).await?;
+            rendered(exchange, target, &reply.message, [&reply.metadata, &reply.trailers])
+        }
     }
 }
 
@@ -49,38 +74,79 @@ async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<
         Some(_) => query::take_cursor(&mut parameters)?,
         None => None,
     };
-    exchange.parameters = parameters;
     let limit = exchange.rpc.policy.max_body_bytes;
     let timeout = exchange.edge.settings.body_timeout;
     let body = body::read(&exchange.head.headers, body, limit, timeout).await?;
     exchange.keyed = Keyed::of(exchange, target, &body)?.map(Arc::new);
+    let content_type = content_type(exchange).map(str::to_owned);
+    let mut content = Content { content_type, body, appended: None };
+    if let Some(boundary) = upload::boundary(target, content.content_type.as_deref()) {
+        let form = upload::form(content.body, boundary).await?;
+        parameters.extend(form.parameters);
+        content = Content::of_file(&binding.body, form.content_type, form.file);
+    }
+    exchange.parameters = parameters;
     let page_token = match cursor {
         Some(cursor) => Some(exchange.edge.cursors.verify(&listing(exchange, target), &cursor)?),
         None => None,
     };
-    exchange.message = binding.request(Parts {
+    let message = binding.request(Parts {
         captures: &target.captures,
         parameters: &exchange.parameters,
-        content_type: content_type(exchange),
+        content_type: content.content_type.as_deref(),
         page_token: page_token.as_deref(),
-        body,
+        body: content.body,
     })?;
+    exchange.message = match content.appended {
+        Some((number, data)) => {
+            let mut message = Vec::from(message);
+            prost::encoding::bytes::encode(number, &data, &mut message);
+            message.into()
+        }
+        None => message,
+    };
     Ok(())
 }
 
-async fn unary(exchange: &Exchange, target: &Target) -> Result<Response> {
+/// What fills the message from the body.
+struct Content {
+    content_type: Option<String>,
+    body: Bytes,
+    /// The content of a field of bytes, by the field's number.
+    appended: Option<(u32, Bytes)>,
+}
+
+impl Content {
+    /// The file of a form.
+    fn of_file(body: &BodyBinding, content_type: String, file: Bytes) -> Self {
+        match body {
+            BodyBinding::Field(field) => Self {
+                content_type: Some("application/json".to_owned()),
+                body: Bytes::from_static(b"null"),
+                appended: Some((field.number(), file)),
+            },
+            _ => Self { content_type: Some(content_type), body: file, appended: None },
+        }
+    }
+}
+
+fn rendered(
+    exchange: &Exchange,
+    target: &Target,
+    message: &Bytes,
+    metadata: [&HeaderMap; 2],
+) -> Result<Response> {
     let route = &target.route;
-    let reply = upstream::unary(exchange).await?;
     let rendered = match route.rpc.policy.style {
-        EdgeStyle::Plain => route.reply.plain(&reply.message)?,
+        EdgeStyle::Plain => route.reply.plain(message)?,
         EdgeStyle::Envelope => {
             let sign = |token: &str| exchange.edge.cursors.sign(&listing(exchange, target), token);
-            route.reply.enveloped(&reply.message, &exchange.call.request_id, sign)?
+            route.reply.enveloped(message, &exchange.call.request_id, sign)?
         }
     };
     let mut response = envelope::reply(rendered);
-    caching::tag(route, &reply.message, &mut response);
-    for metadata in [&reply.metadata, &reply.trailers] {
+    caching::tag(route, message, &mut response);
+    for metadata in metadata {
         response.headers_mut().extend(declared(&route.rpc, metadata));
     }
     Ok(response)

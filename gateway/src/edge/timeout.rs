@@ -9,7 +9,11 @@ use mainstay::kernel::error::{Error, Result};
 use super::front::Protocol;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const CONNECT_TIMEOUT: HeaderName = HeaderName::from_static("connect-timeout-ms");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// The most digits of a timeout of Connect.
+const MOST_DIGITS: usize = 10;
 
 /// How long the caller waits, counted from the request's arrival; `None` if it does not say.
 /// `INVALID_ARGUMENT` names the header that cannot be read.
@@ -26,11 +30,18 @@ pub(super) fn stated(protocol: Protocol, headers: &HeaderMap) -> Result<Option<D
     let grpc = || read(GRPC_TIMEOUT, |headers, _| channel::timeout(headers));
     match protocol {
         Protocol::Grpc { .. } => grpc(),
+        Protocol::Connect(_) => read(CONNECT_TIMEOUT, milliseconds),
         Protocol::Rest => {
             let own = read(REQUEST_TIMEOUT, seconds)?;
             Ok([own, grpc()?].into_iter().flatten().min())
         }
     }
+}
+
+fn milliseconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+    let digits = headers.get(name)?.to_str().ok()?;
+    let sound = digits.len() <= MOST_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| sound).map(Duration::from_millis)
 }
 
 /// `1.5`, `1.5s` or `500ms`; a number alone is of seconds.
@@ -50,10 +61,12 @@ fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
 mod tests {
     use http::HeaderValue;
 
+    use super::super::front::{Codec, Connect};
     use super::*;
 
     #[test]
     fn each_protocol_has_its_own_words() {
+        let connect = Protocol::Connect(Connect { codec: Codec::Proto, streaming: false });
         let grpc = Protocol::Grpc { web: false };
         let rows = [
             (Protocol::Rest, "x-request-timeout", "2", Some(2000)),
@@ -68,6 +81,9 @@ mod tests {
             (Protocol::Rest, "x-request-timeout", "", None),
             (grpc, "grpc-timeout", "250m", Some(250)),
             (grpc, "grpc-timeout", "250", None),
+            (connect, "connect-timeout-ms", "250", Some(250)),
+            (connect, "connect-timeout-ms", "+250", None),
+            (connect, "connect-timeout-ms", "12345678901", None),
         ];
         for (protocol, name, value, expected) in rows {
             let name = HeaderName::from_static(name);

@@ -50,7 +50,9 @@ pub(super) async fn stream(exchange: &Exchange, sending: Sending) -> Result<Stre
             let (body, fault) = judged(StreamRules::new(Arc::clone(&rpc.policy)), messages);
             (body, Some(fault))
         }
-        Sending::One => (Body::new(Full::new(framed(&exchange.message))), None),
+        Sending::One | Sending::Socket(_) => {
+            (Body::new(Full::new(framed(&exchange.message))), None)
+        }
     };
     let channel = (exchange.edge.channels)(&rpc.service);
     let metadata = handed_on(exchange);

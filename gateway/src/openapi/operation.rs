@@ -7,20 +7,23 @@ use serde_json::{Map, Value as Json, json};
 use super::comment::Comments;
 use super::rules;
 use super::schema::Schemas;
+use super::stream;
 use crate::edge::caching::is_validated;
 use crate::edge::idempotency::takes_key;
-use crate::route::Route;
+use crate::route::{Form, Route};
 use crate::transcode::binding::Body;
 use crate::transcode::plan::Spelling;
 use crate::transcode::query::{self, CURSOR};
 
 /// The operation of a route.
 pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
-    let description = comments.of_method(&route.rpc.descriptor);
+    let mut description = comments.of_method(&route.rpc.descriptor);
+    let summary = first_sentence(&description);
+    description.push_str(stream::note(route.form));
     let service = route.rpc.descriptor.parent_service();
     let mut operation = json!({
         "operationId": format!("{}_{}", service.name(), route.rpc.descriptor.name()),
-        "summary": first_sentence(&description),
+        "summary": summary,
         "description": description,
         "tags": [service.name()],
         "security": security(route),
@@ -109,8 +112,13 @@ fn parameter(place: &str, name: &str, required: bool, mut schema: Json) -> Json 
 fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Option<Json> {
     let schema = match &route.binding.body {
         Body::Nothing => return None,
+        _ if route.form == Form::Socket => return None,
         Body::Raw | Body::RawField(_) => {
-            return Some(json!({ "required": true, "content": { "*/*": { "schema": {} } } }));
+            let mut content = json!({ "*/*": { "schema": {} } });
+            if route.form == Form::Unary {
+                content["multipart/form-data"] = stream::form();
+            }
+            return Some(json!({ "required": true, "content": content }));
         }
         Body::Message => {
             schemas.request(&route.binding.input, &route.binding.path_fields, comments)
@@ -122,24 +130,32 @@ fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -
             _ => schemas.field(field, Spelling::Contract, comments),
         },
     };
-    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
+    let mut content = json!({ "application/json": { "schema": schema } });
+    if matches!(&route.binding.body, Body::Field(field) if field.kind() == Kind::Bytes) {
+        content["multipart/form-data"] = stream::form();
+    }
+    Some(json!({ "required": true, "content": content }))
 }
 
 fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let mut responses = Map::new();
-    responses.insert("200".into(), success(route, schemas, comments));
+    match route.form {
+        Form::Socket => responses.insert("101".into(), stream::switching()),
+        _ => responses.insert("200".into(), success(route, schemas, comments)),
+    };
     if is_validated(route) {
         let reference = json!({ "$ref": "#/components/responses/NotModified" });
         responses.insert("304".into(), reference);
     }
     let has_user = !matches!(route.rpc.policy.access, Access::Public | Access::Webhook);
-    let has_body = !matches!(route.binding.body, Body::Nothing);
+    let is_socket = route.form == Form::Socket;
+    let has_body = !is_socket && !matches!(route.binding.body, Body::Nothing);
     let is_restricted =
         route.rpc.policy.access.permission().is_some() || route.rpc.policy.feature.is_some();
     let rows = [
         ("400", true),
         ("401", has_user),
-        ("403", is_restricted),
+        ("403", is_restricted || is_socket),
         ("404", !route.binding.path_fields.is_empty()),
         ("409", takes_key(&route.rpc.policy)),
         ("413", has_body),
@@ -159,6 +175,9 @@ fn responses(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> J
 
 fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json {
     let mut content = json!({ "application/json": { "schema": reply(route, schemas, comments) } });
+    if route.form == Form::Stream {
+        content = stream::content(reply(route, schemas, comments));
+    }
     if route.binding.replies_raw() {
         content = json!({ "*/*": { "schema": {} } });
     }
@@ -188,6 +207,10 @@ fn reply(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Json 
     };
     if plain {
         return data;
+    }
+    if route.form == Form::Stream {
+        let properties = json!({ "data": data });
+        return json!({ "type": "object", "required": ["data"], "properties": properties });
     }
     let meta = if binding.list.is_some() { "ListMeta" } else { "Meta" };
     json!({

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use http::uri::PathAndQuery;
 use mainstay::kernel::policy::{Access, EdgeStyle, GATEWAY, MethodPolicy, PolicyTable, Unstated};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 use super::rule::{self, HttpRule};
 use super::template::Template;
-use super::{Form, Refusal, Route, Rpc};
-use crate::transcode::binding::Binding;
+use super::{CanonicalJson, Form, Refusal, Route, Rpc};
+use crate::transcode::binding::{Binding, Body};
 use crate::transcode::plan::{JsonPlan, Spelling};
 use crate::transcode::read::Unknown;
-use crate::transcode::render::ReplyPlan;
+use crate::transcode::render::{MessagePlan, ReplyPlan};
+use crate::transcode::request::RequestPlan;
 
 /// How a contract is read.
 #[derive(Clone, Debug)]
@@ -149,7 +151,7 @@ impl Compiled {
             Ok(rules) => rules,
             Err(reason) => return self.refuse(service, method.full_name(), reason),
         };
-        let rpc = match rpc(service, method, reading, policies) {
+        let rpc = match rpc(service, method, reading, policies, messages) {
             Ok(rpc) => Arc::new(rpc),
             // What has no route is simply not for the gateway.
             Err(_) if rules.is_empty() => return,
@@ -170,6 +172,7 @@ fn rpc(
     method: &MethodDescriptor,
     reading: &Reading,
     policies: &PolicyTable,
+    messages: &Messages,
 ) -> Result<Rpc, String> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let policy = policies.method(&path).cloned().ok_or("it states no policy")?;
@@ -182,9 +185,16 @@ fn rpc(
     Ok(Rpc {
         service: service.to_owned(),
         grpc_path: PathAndQuery::try_from(path).map_err(|fault| fault.to_string())?,
+        json: canonical_json(messages, method),
         policy,
         descriptor: method.clone(),
     })
+}
+
+fn canonical_json(messages: &Messages, method: &MethodDescriptor) -> Option<CanonicalJson> {
+    let (table, input) = (&messages.canonical, method.input());
+    let request = RequestPlan::new(Arc::clone(table), input.full_name(), Unknown::Refuse).ok()?;
+    Some(CanonicalJson { request, reply: MessagePlan::new(table, &method.output())? })
 }
 
 fn route(
@@ -193,18 +203,30 @@ fn route(
     reading: &Reading,
     messages: &Messages,
 ) -> Result<Route, String> {
-    if rpc.policy.client_streaming {
-        return Err("streams of a client have no REST form".into());
-    }
     let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
+    let mut rule = rule.clone();
+    if rpc.policy.client_streaming && rule.body.is_empty() {
+        // Whatever a stream's messages say, they say it in its messages.
+        rule.body = "*".to_owned();
+    }
     let (table, unknown) = (messages.of(rpc.policy.style), reading.unknown());
     let mut binding =
-        Binding::compile(&rpc.descriptor, rule, &template, Arc::clone(&table), unknown)?;
-    let form = if rpc.policy.server_streaming { Form::Stream } else { Form::Unary };
-    if form == Form::Stream {
+        Binding::compile(&rpc.descriptor, &rule, &template, Arc::clone(&table), unknown)?;
+    if rpc.policy.is_streaming() {
         binding.list = None; // a stream has no pages
     }
+    let form = form(&rpc.policy, &binding);
+    // A WebSocket begins with a GET (RFC 6455, section 4.1), whatever the rule says.
+    let method = if form == Form::Socket { Method::GET } else { rule.method };
     let reply = ReplyPlan::new(table, &binding)?;
-    let method = rule.method.clone();
     Ok(Route { rpc: Arc::clone(rpc), method, template, form, binding, reply })
+}
+
+fn form(policy: &MethodPolicy, binding: &Binding) -> Form {
+    match (policy.client_streaming, policy.server_streaming) {
+        (false, false) => Form::Unary,
+        (false, true) => Form::Stream,
+        (true, false) if matches!(binding.body, Body::Raw | Body::RawField(_)) => Form::Upload,
+        (true, _) => Form::Socket,
+    }
 }

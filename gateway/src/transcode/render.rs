@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay::kernel::error::{Error, Result};
-use prost_reflect::FieldDescriptor;
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 use super::binding::Binding;
 use super::plan::{self, JsonPlan, Message, Shape};
@@ -42,6 +42,26 @@ impl JsonPlan {
         writer.message(message, wire)?;
         *out = writer.out;
         Ok(())
+    }
+}
+
+/// One type of message as JSON, whole and with nothing around it.
+#[derive(Clone, Debug)]
+pub(crate) struct MessagePlan {
+    plan: Arc<JsonPlan>,
+    root: usize,
+}
+
+impl MessagePlan {
+    /// The plan for a message that was compiled into `plan`; `None` if it has no form in JSON.
+    pub(crate) fn new(plan: &Arc<JsonPlan>, message: &MessageDescriptor) -> Option<Self> {
+        let root = plan.find(message.full_name())?;
+        plan.refusal(root).is_none().then(|| Self { plan: Arc::clone(plan), root })
+    }
+
+    /// Appends the message's JSON to `out`.
+    pub(crate) fn write(&self, wire: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        self.plan.write(self.root, wire, out).map_err(Error::internal)
     }
 }
 

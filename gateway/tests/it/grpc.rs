@@ -340,3 +340,27 @@ async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
         assert_eq!(reply.header("grpc-accept-encoding"), "identity");
     }
 }
+
+#[tokio::test]
+async fn the_limit_by_address_is_told_in_the_protocol_of_the_caller() {
+    let settings =
+        GatewaySettings { ip_burst: 3, ip_rate: Rate::per_minute(1), ..GatewaySettings::default() };
+    let world = World::with(settings).await;
+    for _ in 0..3 {
+        world.rest().get("/nothing").await;
+    }
+    let send = async |media_type: &str, path: &str| {
+        let headers = [("content-type", media_type), ("connect-protocol-version", "1")];
+        world.rest().send(Method::POST, path, &headers, Bytes::new()).await
+    };
+    let path = "/library.v1.LibraryService/Inspect";
+    for media_type in ["application/grpc", "application/grpc-web+proto"] {
+        let reply = send(media_type, path).await;
+        assert_eq!((reply.status, reply.header("grpc-status")), (200, "8"), "{media_type}");
+        assert_eq!(reply.header("content-type"), media_type);
+    }
+    let reply = send("application/json", path).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (429, &"resource_exhausted".into()));
+    assert!(!reply.header("retry-after").is_empty());
+    assert_eq!(world.rest().get("/nothing").await.error_code(429), "RATE_LIMITED");
+}

@@ -219,3 +219,28 @@ async fn a_file_in_pieces_is_one_body() {
         world.rest().try_send(Method::GET, "/api/v1/files/broken", &[], Bytes::new()).await;
     assert!(broken.is_err(), "a body that breaks off is not taken for whole");
 }
+
+#[tokio::test]
+async fn the_document_says_in_what_messages_travel() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let document = world.rest().get("/openapi.json").await.expect(200);
+    let operation = |path: &str, method: &str| document["paths"][path][method].clone();
+    let watch = operation("/api/v1/feeds/{topic}", "get");
+    let content = &watch["responses"]["200"]["content"];
+    let items = &content["application/json"]["schema"]["items"];
+    assert_eq!(items["required"], json!(["data"]));
+    assert_eq!(&content["application/x-ndjson"]["schema"], items);
+    assert!(content.get("text/event-stream").is_some());
+    let plain = operation("/plain/feeds/{topic}", "get");
+    let plain = &plain["responses"]["200"]["content"]["application/x-ndjson"]["schema"];
+    assert!(plain["$ref"].as_str().unwrap().contains("Item"), "{plain}");
+    let chat = operation("/api/v1/chat", "get");
+    assert!(chat["responses"].get("101").is_some() && chat.get("requestBody").is_none(), "{chat}");
+    let notes = operation("/api/v1/shelves/{shelf}/notes", "get");
+    assert!(notes["description"].as_str().unwrap().contains("WebSocket"), "{notes}");
+    for path in ["/api/v1/attachments/{name}", "/api/v1/raw-attachments/{name}"] {
+        let body = &operation(path, "post")["requestBody"]["content"];
+        assert!(body.get("multipart/form-data").is_some(), "{path}: {body}");
+    }
+}

@@ -1,0 +1,356 @@
+//! Streams of a caller over a WebSocket (RFC 6455): one message a frame.
+//!
+//! A text frame is a message as JSON, a binary frame one in protobuf encoding; an empty text frame ends the
+//! caller's stream. Replies come in the same way. What goes wrong is a last text frame `{"error": …}` and the
+//! close code 4000 + the code of gRPC.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt as _, StreamExt as _, TryFutureExt as _};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use mainstay::kernel::error::{
+    Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, PERMISSION_DENIED, RATE_LIMITED, Result,
+};
+use mainstay::kernel::policy::EdgeStyle;
+use mainstay::kernel::server::Ending;
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::Instrument as _;
+
+use super::super::exchange::{Exchange, Sending};
+use super::super::messages::Messages;
+use super::super::reply::Replies;
+use super::super::upstream;
+use crate::config::Rate;
+use crate::error::{self, Refused, UPGRADE_REQUIRED};
+use crate::route::Target;
+use crate::transcode::request::Parts;
+
+/// Replies as JSON, which is also what a caller gets that asks for nothing.
+const JSON: &str = "mainstay.json";
+/// Replies in protobuf encoding.
+const PROTO: &str = "mainstay.proto";
+/// Before an access token among the protocols: a page in a browser can set no header.
+const BEARER: &str = "mainstay.bearer.";
+
+/// Close codes of an application begin here (RFC 6455, section 7.4.2).
+const CLOSE_CODES: u16 = 4000;
+/// How long the other side may take to close, too.
+const CLOSING: Duration = Duration::from_secs(1);
+/// The longest reason of a close frame in bytes (RFC 6455, section 5.5).
+const LONGEST_REASON: usize = 123;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// A connection that is about to become a WebSocket.
+pub(crate) struct Upgrade {
+    on: OnUpgrade,
+    response: http::Response<()>,
+    as_proto: bool,
+    ending: Option<Ending>,
+}
+
+/// The access token among the protocols of a WebSocket, where no header has one.
+pub(in super::super) fn offered_token(exchange: &Exchange) -> Option<&str> {
+    let headers = &exchange.head.headers;
+    if !exchange.is_socket() || headers.contains_key(AUTHORIZATION) {
+        return None;
+    }
+    protocols(headers).find_map(|protocol| protocol.strip_prefix(BEARER))
+}
+
+/// Answers the handshake, if the request is one and its page may connect.
+pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
+    let head = &mut exchange.head;
+    if !origin_may(&exchange.edge.settings.cors_origins, &head.headers) {
+        return Err(Error::new(PERMISSION_DENIED, "pages of this origin may not connect"));
+    }
+    let needed = || Error::new(UPGRADE_REQUIRED, "this path is for WebSockets (RFC 6455)");
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers.clone();
+    let mut response = create_response(&request).map_err(|_| needed())?;
+    let on = head.extensions.remove::<OnUpgrade>().ok_or_else(needed)?;
+    let spoken = protocols(&head.headers).find(|protocol| [JSON, PROTO].contains(protocol));
+    if let Some(protocol) = spoken.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    let as_proto = spoken == Some(PROTO);
+    let ending = head.extensions.get::<Ending>().cloned();
+    Ok(Sending::Socket(Box::new(Upgrade { on, response, as_proto, ending })))
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// A browser says which page connects, and asks nobody whether it may: that is ours to refuse.
+fn origin_may(origins: &[String], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let own = origin.split_once("://").map(|(_, host)| host);
+    (own.is_some() && own == host) || origins.iter().any(|known| known == "*" || known == origin)
+}
+
+/// Switches the protocol; the call goes on by itself from here.
+pub(super) fn call(exchange: &Exchange, target: &Arc<Target>, upgrade: Upgrade) -> Response {
+    let Upgrade { on, response, as_proto, ending } = upgrade;
+    let call = SocketCall { exchange: exchange.clone(), target: Arc::clone(target), as_proto };
+    let served = async move {
+        let Ok(upgraded) = on.await else { return };
+        call.serve(upgraded, ending).await;
+    };
+    tokio::spawn(served.in_current_span());
+    let mut switching = response.map(|()| Body::empty());
+    *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    switching
+}
+
+/// A call that is made over a WebSocket.
+struct SocketCall {
+    exchange: Exchange,
+    target: Arc<Target>,
+    as_proto: bool,
+}
+
+/// How a conversation ended.
+enum End {
+    /// All was said.
+    Done,
+    /// The call failed.
+    Failed(Error),
+    /// The caller went away.
+    Gone,
+    /// The gateway is to end.
+    Restart,
+}
+
+impl SocketCall {
+    async fn serve(self, upgraded: Upgraded, ending: Option<Ending>) {
+        let limit = self.exchange.rpc.policy.max_body_bytes;
+        let config =
+            WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
+        let io = TokioIo::new(upgraded);
+        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        let (mut sink, stream) = socket.split();
+        let aborted = ending.clone();
+        let talk = async {
+            let (sender, receiver) = mpsc::channel(1);
+            let mut listening = std::pin::pin!(self.listen(stream, sender));
+            let end = tokio::select! {
+                end = self.answer(&mut sink, receiver) => end,
+                () = &mut listening => End::Gone,
+                () = draining(ending.as_ref()) => End::Restart,
+            };
+            self.close(&mut sink, end).await;
+            // The rest of the closing handshake, as far as the other side takes part in it.
+            let _ = tokio::time::timeout(CLOSING, listening).await;
+        };
+        tokio::select! {
+            () = talk => {}
+            () = aborted_by(aborted.as_ref()) => {}
+        }
+    }
+
+    /// Hears what the caller says until it goes.
+    async fn listen(&self, mut stream: SplitStream<Socket>, sender: mpsc::Sender<Result<Bytes>>) {
+        let mut sender = Some(sender);
+        let limiter = limiter(self.exchange.edge.settings.socket_rate);
+        // Silent for two pings: it is not there any more.
+        let patience = self.exchange.edge.settings.socket_ping * 2;
+        let path = self.message(Bytes::from_static(b"{}"));
+        while let Ok(Some(heard)) = tokio::time::timeout(patience, stream.next()).await {
+            let said = match heard {
+                Ok(Message::Text(text)) if text.is_empty() => {
+                    sender = None;
+                    continue;
+                }
+                Ok(Message::Text(text)) => self.message(Bytes::from(text)),
+                Ok(Message::Binary(wire)) => with_path(&path, &wire),
+                Ok(_) => continue,
+                Err(tungstenite::Error::Capacity(_)) => {
+                    if let Some(listener) = &sender {
+                        let _ = listener.send(Err(too_large(&self.exchange))).await;
+                    }
+                    // Nothing can be read any more; how it ends is said by who answers.
+                    return std::future::pending().await;
+                }
+                Err(_) => return,
+            };
+            let said = if limiter.check().is_ok() { said } else { Err(too_many(&self.exchange)) };
+            let failed = said.is_err();
+            // What is said after the end, or after a fault, is not heard.
+            if let Some(listener) = &sender
+                && (listener.send(said).await.is_err() || failed)
+            {
+                sender = None;
+            }
+        }
+    }
+
+    /// A message from JSON; path and query fill their part of each.
+    fn message(&self, json: Bytes) -> Result<Bytes> {
+        let binding = &self.target.route.binding;
+        binding.request(Parts {
+            captures: &self.target.captures,
+            parameters: &self.exchange.parameters,
+            content_type: Some("application/json"),
+            page_token: None,
+            body: json,
+        })
+    }
+
+    /// Makes the call and sends its replies, with pings where it is silent.
+    async fn answer(
+        &self,
+        sink: &mut SplitSink<Socket, Message>,
+        receiver: mpsc::Receiver<Result<Bytes>>,
+    ) -> End {
+        let mut replies = std::pin::pin!(self.begin(receiver).try_flatten_stream());
+        let period = self.exchange.edge.settings.socket_ping;
+        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        loop {
+            let frame = tokio::select! {
+                reply = replies.next() => match reply {
+                    Some(reply) => reply.and_then(|wire| self.frame(wire)),
+                    None => return End::Done,
+                },
+                _ = ping.tick() => Ok(Message::Ping(Bytes::new())),
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return End::Failed(error),
+            };
+            match tokio::time::timeout(period * 2, sink.send(frame)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return End::Gone,
+            }
+        }
+    }
+
+    async fn begin(&self, receiver: mpsc::Receiver<Result<Bytes>>) -> Result<Replies> {
+        let mut exchange = self.exchange.clone();
+        let mut messages: Messages = futures::stream::unfold(receiver, |mut receiver| async move {
+            Some((receiver.recv().await?, receiver))
+        })
+        .boxed();
+        if exchange.rpc.policy.asks_the_message() {
+            messages = exchange.first_of(messages).await?;
+            exchange.authorize().await?;
+        }
+        let reply = upstream::stream(&exchange, Sending::Many(messages)).await?;
+        Ok(Replies::new(reply.parts))
+    }
+
+    fn frame(&self, wire: Bytes) -> Result<Message> {
+        if self.as_proto {
+            return Ok(Message::Binary(wire));
+        }
+        let route = &self.target.route;
+        let enveloped = route.rpc.policy.style == EdgeStyle::Envelope;
+        let json = route.reply.element(&wire, enveloped)?;
+        String::from_utf8(json).map(Message::text).map_err(Error::internal)
+    }
+
+    async fn close(&self, sink: &mut SplitSink<Socket, Message>, end: End) {
+        let (code, reason) = match &end {
+            End::Done => (CloseCode::Normal, String::new()),
+            End::Restart => (CloseCode::Restart, "the gateway restarts".to_owned()),
+            End::Gone => (CloseCode::Away, String::new()),
+            End::Failed(error) => {
+                error::log_fault(error);
+                let refused = Refused::new(error, &self.exchange.call.request_id);
+                let last = Message::text(refused.json().to_string());
+                // Nobody is there to hear it, if it fails.
+                let _ = tokio::time::timeout(CLOSING, sink.send(last)).await;
+                let code = CLOSE_CODES + error.code().grpc as u16;
+                (CloseCode::from(code), error.code().reason.chars().take(LONGEST_REASON).collect())
+            }
+        };
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let _ = tokio::time::timeout(CLOSING, sink.send(close)).await;
+    }
+}
+
+/// A binary frame is a whole message; what the path says is added, for the last occurrence counts.
+fn with_path(path: &Result<Bytes>, wire: &Bytes) -> Result<Bytes> {
+    match path {
+        Ok(path) if path.is_empty() => Ok(wire.clone()),
+        Ok(path) => Ok([wire.as_ref(), path.as_ref()].concat().into()),
+        Err(error) => Err(Error::new(INVALID_ARGUMENT, error.message())),
+    }
+}
+
+fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
+    let count = std::num::NonZeroU32::new(rate.count).unwrap_or(std::num::NonZeroU32::MIN);
+    let period = (rate.per / count.get()).max(Duration::from_nanos(1));
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(count));
+    RateLimiter::direct(quota.allow_burst(count))
+}
+
+fn too_large(exchange: &Exchange) -> Error {
+    let most_bytes = exchange.rpc.policy.max_body_bytes;
+    Error::new(PAYLOAD_TOO_LARGE, format!("a message is larger than {most_bytes} bytes"))
+}
+
+fn too_many(exchange: &Exchange) -> Error {
+    let rate = exchange.edge.settings.socket_rate;
+    Error::new(RATE_LIMITED, format!("more than {rate} messages on one connection"))
+}
+
+async fn draining(ending: Option<&Ending>) {
+    match ending {
+        Some(ending) => ending.draining().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn aborted_by(ending: Option<&Ending>) {
+    match ending {
+        Some(ending) => ending.aborted().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_connects_from_its_own_host_or_from_an_origin_that_is_named() {
+        let named = ["https://app.example.com".to_owned()];
+        let rows = [
+            (&[][..], None, true),
+            (&[], Some("http://edge.example.com"), true),
+            (&[], Some("https://app.example.com"), false),
+            (&named[..], Some("https://app.example.com"), true),
+            (&named, Some("https://app.example.com.evil.com"), false),
+            (&named, Some("null"), false),
+        ];
+        for (origins, origin, may) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("edge.example.com"));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(origin_may(origins, &headers), may, "{origin:?}");
+        }
+    }
+}

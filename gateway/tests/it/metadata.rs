@@ -1,0 +1,80 @@
+//! What travels beside the messages, and how long a call may take.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use mainstay_testing::Reply;
+
+use crate::errors::refusal;
+use crate::feed::Feed;
+use crate::world::World;
+
+async fn send(world: &World, path: &str, headers: &[(&str, &str)]) -> Reply {
+    world.rest().send(Method::GET, path, headers, Bytes::new()).await
+}
+
+#[tokio::test]
+async fn what_the_contract_declares_travels_and_nothing_else() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let asked = [("x-feed-hint", "short"), ("x-feed-other", "1")];
+    let reply = send(&world, "/api/v1/items/x", &asked).await;
+    reply.expect(200);
+    let arrived = feed.metadata.lock().unwrap().clone();
+    assert_eq!(arrived["x-feed-hint"], "short");
+    assert!(arrived.get("x-feed-other").is_none());
+    assert_eq!((reply.header("x-feed-version"), reply.header("x-feed-cost")), ("7", "3"));
+    let stream = send(&world, "/api/v1/feeds/fine", &[]).await;
+    assert_eq!(stream.header("x-feed-version"), "7");
+
+    let path = "/feed.v1.FeedService/GetItem?connect=v1&encoding=json&message=%7B%7D";
+    let connect = send(&world, path, &[]).await;
+    let trailer = connect.header("trailer-x-feed-cost");
+    assert_eq!((connect.header("x-feed-version"), trailer), ("7", "3"));
+    for reply in [reply, stream, connect] {
+        for name in ["x-feed-secret", "x-feed-debt", "trailer-x-feed-debt", "grpc-status"] {
+            assert_eq!(reply.header(name), "", "{name} is not declared");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_says_how_long_it_waits_and_the_contract_how_long_at_most() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let left = || {
+        let metadata = feed.metadata.lock().unwrap();
+        let text = metadata["grpc-timeout"].to_str().unwrap();
+        let micros: u64 = text.trim_end_matches('u').parse().unwrap();
+        Duration::from_micros(micros)
+    };
+    for (name, value, most) in [
+        ("x-request-timeout", "3", 3),
+        ("x-request-timeout", "2500ms", 3),
+        ("x-request-timeout", "300s", 30),
+        ("grpc-timeout", "2S", 2),
+    ] {
+        send(&world, "/api/v1/items/x", &[(name, value)]).await.expect(200);
+        assert!(left() <= Duration::from_secs(most), "{name}: {value}");
+        assert!(left() > Duration::from_secs(most) / 2, "{name}: {value}");
+    }
+    let reply = send(&world, "/api/v1/items/slow", &[("x-request-timeout", "50ms")]).await;
+    assert_eq!(refusal(&reply, 504), "DEADLINE_EXCEEDED");
+    let reply = send(&world, "/api/v1/items/x", &[("x-request-timeout", "soon")]).await;
+    assert_eq!(refusal(&reply, 400), "INVALID_ARGUMENT");
+    let path = "/feed.v1.FeedService/GetItem?connect=v1&encoding=json&message=%7B%7D";
+    send(&world, path, &[("connect-timeout-ms", "1500")]).await.expect(200);
+    assert!(left() <= Duration::from_millis(1500));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_ends_its_unary_call() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let rest = world.rest();
+    let call = tokio::spawn(async move { rest.get("/api/v1/items/slow").await });
+    feed.calls_under_way(1).await;
+    call.abort();
+    feed.calls_under_way(0).await;
+}

@@ -32,6 +32,8 @@ mod docs;
 mod edge;
 mod envelope;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod openapi;
 mod route;

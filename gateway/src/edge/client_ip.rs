@@ -67,7 +67,7 @@ impl KeyExtractor for ByClientIp {
     }
 }
 
-fn forwarded(headers: &HeaderMap, trusted_hops: usize) -> Option<IpAddr> {
+pub(crate) fn forwarded(headers: &HeaderMap, trusted_hops: usize) -> Option<IpAddr> {
     let lines = headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
     let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     let index = entries.len().saturating_sub(trusted_hops.max(1));

@@ -287,7 +287,7 @@ fn options(methods: &BTreeSet<String>) -> Response {
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Err(Error::new(UNAUTHENTICATED, "an access token is needed"));

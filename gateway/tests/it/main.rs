@@ -7,6 +7,7 @@ mod caching;
 mod conformance;
 mod connect;
 mod decisions;
+mod corpus;
 mod discovery;
 mod document;
 mod errors;

@@ -1,0 +1,4 @@
+//! `gateway::fuzzing::query` against random bytes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| gateway::fuzzing::query(data));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use gateway::standalone::{self, Standalone, Upstream};
+use gateway::standalone::{self, Standalone};
 use mainstay::kernel::lifecycle;
 use mainstay::kernel::settings::{Args, ServiceDefaults};
 
@@ -16,26 +16,25 @@ struct CommandLine {
     #[command(flatten)]
     platform: Args,
     #[command(flatten, next_help_heading = "Alone before one gRPC server")]
-    standalone: Option<Standalone>,
+    standalone: Standalone,
 }
 
 fn main() -> ExitCode {
     let matches = CommandLine::command().get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match line.standalone {
-        None => {
-            let defaults = ServiceDefaults { name: gateway::SERVICE, port: gateway::PORT };
-            lifecycle::run_with_args(&line.platform, defaults, VERSION, gateway::module)
+    if !line.standalone.is_wanted() {
+        let defaults = ServiceDefaults { name: gateway::SERVICE, port: gateway::PORT };
+        return lifecycle::run_with_args(&line.platform, defaults, VERSION, gateway::module);
+    }
+    match line.standalone.read() {
+        Ok((settings, upstream)) => {
+            lifecycle::run_with_settings(gateway::SERVICE, VERSION, settings, |platform| {
+                standalone::module(platform, upstream)
+            })
         }
-        Some(standalone) => match Upstream::from_arguments(standalone) {
-            Ok((settings, upstream)) => {
-                lifecycle::run_with_settings(gateway::SERVICE, VERSION, Ok(settings), |platform| {
-                    standalone::module(platform, upstream)
-                })
-            }
-            Err(error) => {
-                lifecycle::run_with_settings(gateway::SERVICE, VERSION, Err(error), gateway::module)
-            }
-        },
+        Err(error) => {
+            eprintln!("{} cannot start: {error:#}", gateway::SERVICE);
+            ExitCode::FAILURE
+        }
     }
 }

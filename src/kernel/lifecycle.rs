@@ -74,7 +74,7 @@ where
 pub fn run_with_settings<T, F, Fut>(
     name: &'static str,
     version: &'static str,
-    settings: anyhow::Result<Settings<T>>,
+    settings: Settings<T>,
     module: F,
 ) -> ExitCode
 where
@@ -82,7 +82,7 @@ where
     F: FnOnce(Platform<T>) -> Fut + Send,
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
-    explained(name, settings.and_then(|settings| serve(name, version, settings, module)))
+    explained(name, serve(name, version, settings, module))
 }
 
 /// The exit code, and the reason of a failure on standard error.

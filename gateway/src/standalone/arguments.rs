@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use http::HeaderName;
 use http::uri::Authority;
 use mainstay::kernel::settings::{KernelSettings, Origin, RegistryKind, Settings, TlsMode};
@@ -17,54 +17,63 @@ const ADDRESS_BURST: u32 = 2;
 
 /// The gateway before one gRPC server.
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "standalone")]
 pub struct Standalone {
     /// Stand alone before this gRPC server, without the platform: plaintext HTTP/2. Several of the
     /// same server share its load.
-    #[arg(long, value_name = "HOST:PORT", required = true)]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        conflicts_with_all = ["settings", "print_settings", "check"]
+    )]
     upstream: Vec<Authority>,
     /// Read its contract from this FileDescriptorSet, made with --include_imports; else by gRPC
     /// server reflection.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, requires = "upstream", value_name = "FILE")]
     descriptors: Option<PathBuf>,
     /// Listen here.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, requires = "upstream", value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Answer for health, readiness, metrics and the table of routes here.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    #[arg(long, requires = "upstream", value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
     /// Ask for an access token that a key of this JSON Web Key Set signed: http, https or file.
-    #[arg(long, value_name = "URL", requires = "issuer", requires = "audience")]
+    #[arg(
+        long,
+        requires = "upstream",
+        value_name = "URL",
+        requires = "issuer",
+        requires = "audience"
+    )]
     jwks: Option<String>,
     /// The `iss` of these tokens.
-    #[arg(long, value_name = "ISS", requires = "jwks")]
+    #[arg(long, requires = "upstream", value_name = "ISS", requires = "jwks")]
     issuer: Option<String>,
     /// The `aud` of these tokens.
-    #[arg(long, value_name = "AUD", requires = "jwks")]
+    #[arg(long, requires = "upstream", value_name = "AUD", requires = "jwks")]
     audience: Option<String>,
     /// Let so many calls through from each subject and from each address: 100/s, 6000/1m.
-    #[arg(long, value_name = "N/s")]
+    #[arg(long, requires = "upstream", value_name = "N/s")]
     rate_limit: Option<Rate>,
     /// What is logged: error, warn, info, debug, or a filter such as info,access=off.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, requires = "upstream", value_name = "FILTER", default_value = "info")]
     log: String,
     /// How many proxies in front add to X-Forwarded-For.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, requires = "upstream", value_name = "N", default_value_t = 0)]
     trusted_hops: usize,
     /// Origins whose pages may call from a browser; `*` is every origin.
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, requires = "upstream", value_name = "ORIGIN")]
     cors_origin: Vec<String>,
     /// Hand this request header to the server; Authorization is, where no --jwks is given.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, requires = "upstream", value_name = "NAME")]
     forward_header: Vec<HeaderName>,
     /// Refuse fields and query parameters that a request does not have, which are passed over else.
-    #[arg(long)]
+    #[arg(long, requires = "upstream")]
     refuse_unknown: bool,
     /// How long a call may take where the contract does not say.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
+    #[arg(long, requires = "upstream", value_name = "TIME", default_value = "30s", value_parser = humantime_serde::re::humantime::parse_duration)]
     timeout: Duration,
     /// How large a request may be where the contract does not say.
-    #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
+    #[arg(long, requires = "upstream", value_name = "BYTES", default_value_t = 4 * 1024 * 1024)]
     max_body_bytes: usize,
 }
 
@@ -89,6 +98,11 @@ pub(super) struct Issuer {
 }
 
 impl Standalone {
+    /// Whether the gateway is to stand alone.
+    pub fn is_wanted(&self) -> bool {
+        !self.upstream.is_empty()
+    }
+
     /// The settings of the process, and what it stands before.
     ///
     /// # Errors
@@ -162,14 +176,5 @@ impl Standalone {
             own.ip_burst = rate.count.saturating_mul(ADDRESS_BURST);
         }
         own
-    }
-}
-
-impl Upstream {
-    /// Reads the command line; see [`Standalone::read`].
-    pub fn from_arguments(
-        arguments: Standalone,
-    ) -> anyhow::Result<(Settings<GatewaySettings>, Self)> {
-        arguments.read().context("the command line")
     }
 }

@@ -268,8 +268,9 @@ async fn an_annotated_server_is_served_as_it_is() {
         assert_eq!(surplus.status, if strict { 400 } else { 200 });
         let missing = rest.get("/v1/shelves/1/items/none").await;
         assert_eq!(missing.status, 404);
+        // What has no route is served by its gRPC path, here as Connect has it.
         let unrouted = rest.post("/shop.v1.ShopService/Unrouted", json!({})).await;
-        assert_eq!(unrouted.status, 404);
+        assert_eq!((unrouted.status, unrouted.json()), (200, json!({})));
         let document = rest.get("/openapi.json").await.json();
         assert!(document["paths"]["/v1/{name}"]["get"].is_object(), "{document}");
     }
@@ -353,8 +354,16 @@ fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
     std::fs::write(file.path(), prost_types::FileDescriptorProto::default().encode_to_vec())
         .unwrap();
     let empty = file.path().to_str().unwrap();
+    let alone = |options: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_mainstay-gateway")).args(options).output().unwrap()
+    };
+    let without = alone(&["--listen", "127.0.0.1:1"]);
+    assert!(String::from_utf8_lossy(&without.stderr).contains("--upstream"), "{without:?}");
+    let of_the_platform = alone(&["--print-settings"]);
+    assert!(String::from_utf8_lossy(&of_the_platform.stdout).contains("[gateway]"));
     for (options, mend) in [
         (&["--jwks", "https://a/keys"][..], "--issuer"),
+        (&["--settings", "x.toml"], "cannot be used with"),
         (&["--issuer", ISSUER], "--jwks"),
         (&["--jwks", "ftp://a", "--issuer", ISSUER, "--audience", AUDIENCE], "write https://"),
         (&["--descriptors", "/nowhere.pb"], "/nowhere.pb cannot be read"),

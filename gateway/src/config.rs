@@ -1,14 +1,17 @@
 //! The gateway's settings: the table `gateway`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use mainstay::contract::auth::{DEFAULT_AUDIENCE, DEFAULT_ISSUER};
 use mainstay::kernel::settings::{Secret, ServiceSettings};
 use serde::{Deserialize, Serialize};
 
+mod cors;
 mod rate;
 
+pub use cors::CorsGroup;
 pub use rate::{Rate, RateTable};
 
 /// The rate class of methods that state none that the table knows.
@@ -28,9 +31,23 @@ pub struct GatewaySettings {
     /// Origins whose pages may call from a browser, such as `https://app.example.com`; `*` is every
     /// origin. Default: none.
     pub cors_origins: Vec<String>,
-    /// How long a browser may remember what CORS allowed. Default: `10m`.
+    /// How long a browser may remember what CORS allowed. Default: `10m`. These two change without a
+    /// restart.
     #[serde(with = "humantime_serde")]
     pub cors_max_age: Duration,
+    /// `[[gateway.cors_groups]]`: routes with pages of their own, by the beginning of their paths. What
+    /// belongs to none is by `cors_origins`. A change takes effect without a restart. Default: none.
+    pub cors_groups: Vec<CorsGroup>,
+    /// Headers of every reply that does not state them itself, beside or in the place of the default
+    /// ones; an empty value leaves one out. A change takes effect without a restart. Default:
+    /// `content-security-policy`, `permissions-policy`, `referrer-policy`, `x-content-type-options` and
+    /// `x-frame-options` that allow nothing.
+    pub security_headers: BTreeMap<String, String>,
+    /// For how long browsers are told to speak TLS with this host and those below it, where the request
+    /// came over TLS: to a proxy of ours, which says so in `X-Forwarded-Proto`, or to us. `0s` tells them
+    /// nothing. A change takes effect without a restart. Default: `365days`.
+    #[serde(with = "humantime_serde")]
+    pub hsts_max_age: Duration,
     /// The most requests that one client address may send, of whatever kind, as `count/period`.
     /// An IPv6 client is its /64 network. Default: `6000/1m`.
     pub ip_rate: Rate,
@@ -88,6 +105,9 @@ pub struct GatewaySettings {
     /// The most messages that a caller may send over one WebSocket, as `count/period`. Default:
     /// `600/1m`.
     pub socket_rate: Rate,
+    /// The smallest reply in bytes that is compressed, if the caller accepts gzip, br or zstd. Default:
+    /// 1024.
+    pub compression_min_bytes: usize,
     /// The longest path and query in bytes. Default: 8192.
     pub uri_max_bytes: usize,
 }
@@ -107,7 +127,15 @@ pub enum RateMode {
 }
 
 /// The settings that take effect without a restart.
-pub(crate) const RELOADABLE: &[&str] = &["gateway.rates", "gateway.rates_shadow"];
+pub(crate) const RELOADABLE: &[&str] = &[
+    "gateway.rates",
+    "gateway.rates_shadow",
+    "gateway.cors_origins",
+    "gateway.cors_max_age",
+    "gateway.cors_groups",
+    "gateway.security_headers",
+    "gateway.hsts_max_age",
+];
 
 impl Default for GatewaySettings {
     fn default() -> Self {
@@ -115,6 +143,9 @@ impl Default for GatewaySettings {
             trusted_hops: 0,
             cors_origins: Vec::new(),
             cors_max_age: Duration::from_secs(600),
+            cors_groups: Vec::new(),
+            security_headers: BTreeMap::new(),
+            hsts_max_age: Duration::from_secs(365 * 24 * 60 * 60),
             ip_rate: Rate::per_minute(6000),
             ip_burst: 600,
             rates: rate::defaults(),
@@ -133,6 +164,7 @@ impl Default for GatewaySettings {
             stream_heartbeat: Duration::from_secs(15),
             socket_ping: Duration::from_secs(30),
             socket_rate: Rate::per_minute(600),
+            compression_min_bytes: 1024,
             uri_max_bytes: 8192,
         }
     }
@@ -162,6 +194,10 @@ impl ServiceSettings for GatewaySettings {
             self.rates.contains_key(DEFAULT_CLASS),
             "gateway.rates has no class `{DEFAULT_CLASS}`: add it, it is for every other class"
         );
+        cors::validate_origins(&self.cors_origins).context("gateway.cors_origins")?;
+        for group in &self.cors_groups {
+            group.validate()?;
+        }
         for class in &self.rates_shadow {
             ensure!(
                 self.rates.contains_key(class),

@@ -17,6 +17,7 @@ use tower::util::option_layer;
 pub(crate) mod body;
 pub(crate) mod caching;
 pub(crate) mod client_ip;
+pub(crate) mod compression;
 pub(crate) mod connect;
 pub(crate) mod cors;
 pub(crate) mod exchange;
@@ -34,6 +35,7 @@ pub(crate) mod rate;
 pub(crate) mod reply;
 pub(crate) mod request_id;
 pub(crate) mod rest;
+pub(crate) mod security;
 pub(crate) mod speak;
 pub(crate) mod timeout;
 pub(crate) mod upstream;
@@ -88,10 +90,12 @@ pub(crate) fn stack(edge: Arc<Edge>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&edge), client_ip::find))
         .layer(from_fn(observe::trace))
         .layer(from_fn_with_state(Arc::clone(&edge), observe::access_log))
+        .layer(from_fn_with_state(Arc::clone(&edge), security::apply))
         .layer(from_fn(problem::render))
         .layer(from_fn_with_state(Arc::clone(&edge), speak::translate))
         .layer(from_fn(observe::panic_guard))
         .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
+        .layer(compression::layer(&edge.settings))
         .layer(option_layer(edge.ip_limit.as_ref().map(ip_limit::layer)));
 
     let fallback = move |request: Request| {

@@ -100,6 +100,8 @@ pub struct MethodPolicy {
     pub resumption: Option<Resumption>,
     /// How long replies may be reused; `None` where the contract does not say.
     pub cache: Option<CacheRule>,
+    /// Whether replies can hold a field that the contract marks as a secret.
+    pub secret_reply: bool,
     /// What may be repeated.
     pub idempotency: Idempotency,
     /// Whether the method has a route on the REST edge.

@@ -3,6 +3,7 @@
 //! Tokens travel in a header that scripts set themselves, never in cookies, so credentials in the
 //! sense of the standard are never allowed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,13 +18,8 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Edge;
+use crate::config::{CorsGroup, GatewaySettings};
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, connect-protocol-version, connect-timeout-ms, content-type, grpc-timeout, \
-     idempotency-key, if-match, if-none-match, last-event-id, traceparent, tracestate, x-grpc-web, \
-     x-request-id, x-request-timeout, x-user-agent",
-);
 const REPLY_HEADERS: HeaderValue = HeaderValue::from_static(
     "etag, grpc-message, grpc-status, grpc-status-details-bin, idempotency-replayed, ratelimit, \
      ratelimit-policy, retry-after, x-request-id",
@@ -31,42 +27,123 @@ const REPLY_HEADERS: HeaderValue = HeaderValue::from_static(
 
 /// Answers preflights and marks replies for the origins that the settings name.
 pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let origins = &edge.settings.cors_origins;
-    let allowed = request.headers().get(ORIGIN).and_then(|origin| allowed(origins, origin));
-    let preflight = *request.method() == Method::OPTIONS
-        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-        && request.headers().contains_key(ORIGIN);
-    let mut response = if preflight {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    if !origins.is_empty() {
-        headers.append(VARY, HeaderValue::from_static("origin"));
-    }
-    if let Some(origin) = allowed {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, REPLY_HEADERS);
-        if preflight {
-            preflight_headers(headers, edge.settings.cors_max_age.as_secs());
-        }
-    }
+    let uri = request.uri().clone();
+    let origin = request.headers().get(ORIGIN).cloned();
+    let is_preflight = origin.is_some()
+        && *request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight { preflight() } else { next.run(request).await };
+    let policies = edge.policies.load();
+    policies.cors.group(uri.path()).mark(response.headers_mut(), origin.as_ref(), is_preflight);
     response
 }
 
-fn preflight_headers(headers: &mut HeaderMap, max_age: u64) {
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(max_age));
+fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
-fn allowed(origins: &[String], origin: &HeaderValue) -> Option<HeaderValue> {
-    if origins.iter().any(|allowed| allowed == "*") {
-        return Some(HeaderValue::from_static("*"));
+/// The groups of routes, compiled.
+pub(crate) struct CorsPolicies {
+    /// The longest prefix first.
+    groups: Vec<Group>,
+    default: Group,
+}
+
+struct Group {
+    prefix: String,
+    is_open: bool,
+    origins: HashSet<HeaderValue>,
+    methods: HeaderValue,
+    headers: HeaderValue,
+    max_age: HeaderValue,
+}
+
+impl CorsPolicies {
+    /// Compiles the groups of the settings; what belongs to none is by `cors_origins`.
+    ///
+    /// # Errors
+    /// When something cannot stand in a header.
+    pub(crate) fn compile(settings: &GatewaySettings) -> anyhow::Result<Self> {
+        let default = CorsGroup {
+            origins: settings.cors_origins.clone(),
+            max_age: settings.cors_max_age,
+            ..CorsGroup::default()
+        };
+        let groups = settings.cors_groups.iter().map(Group::compile);
+        let mut groups = groups.collect::<anyhow::Result<Vec<_>>>()?;
+        groups.sort_by_key(|group| std::cmp::Reverse(group.prefix.len()));
+        Ok(Self { groups, default: Group::compile(&default)? })
     }
-    let named = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    named.then(|| origin.clone())
+
+    fn group(&self, path: &str) -> &Group {
+        self.groups.iter().find(|group| group.has(path)).unwrap_or(&self.default)
+    }
+}
+
+impl Group {
+    fn compile(stated: &CorsGroup) -> anyhow::Result<Self> {
+        let origins = stated.origins.iter().map(HeaderValue::try_from);
+        Ok(Self {
+            prefix: stated.prefix.clone(),
+            is_open: stated.origins.iter().any(|origin| origin == "*"),
+            origins: origins.collect::<Result<_, _>>()?,
+            methods: HeaderValue::try_from(stated.methods.join(", "))?,
+            headers: HeaderValue::try_from(stated.headers.join(", "))?,
+            max_age: HeaderValue::from(stated.max_age.as_secs()),
+        })
+    }
+
+    /// Whether a path begins with the group's prefix, in whole segments.
+    fn has(&self, path: &str) -> bool {
+        path.strip_prefix(&self.prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+    }
+
+    fn mark(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>, is_preflight: bool) {
+        if !self.origins.is_empty() && !self.is_open {
+            headers.append(VARY, HeaderValue::from_static("origin"));
+        }
+        let Some(origin) = origin else { return };
+        if !self.is_open && !self.origins.contains(origin) {
+            return;
+        }
+        let allowed = if self.is_open { HeaderValue::from_static("*") } else { origin.clone() };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, REPLY_HEADERS);
+        if is_preflight {
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.headers.clone());
+            headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_of_whole_segments_counts() {
+        let group = |prefix: &str| CorsGroup { prefix: prefix.into(), ..CorsGroup::default() };
+        let settings = GatewaySettings {
+            cors_groups: vec![group("/api"), group("/api/v1/books"), group("/api/v1")],
+            ..GatewaySettings::default()
+        };
+        let policies = CorsPolicies::compile(&settings).unwrap();
+        let rows = [
+            ("/api/v1/books", "/api/v1/books"),
+            ("/api/v1/books/b1", "/api/v1/books"),
+            ("/api/v1/books:archive", "/api/v1/books"),
+            ("/api/v1/bookshelves", "/api/v1"),
+            ("/api/v2", "/api"),
+            ("/apis", ""),
+            ("/", ""),
+        ];
+        for (path, prefix) in rows {
+            assert_eq!(policies.group(path).prefix, prefix, "{path}");
+        }
+    }
 }

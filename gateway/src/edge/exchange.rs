@@ -20,7 +20,7 @@ use super::front::{self, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::Answered;
-use super::{Edge, caching, connect, grpc, hygiene, request_id, rest, timeout};
+use super::{Edge, caching, compression, connect, grpc, hygiene, request_id, rest, timeout};
 use crate::error;
 use crate::route::{Form, Rpc};
 use crate::transcode::binding::Binding;
@@ -203,6 +203,9 @@ impl Exchange {
         let response =
             outcome.unwrap_or_else(|error| front::refuse(protocol, &error, &self.call.request_id));
         let mut response = caching::finish(&self, response);
+        if let Front::Rest(_) = &self.front {
+            compression::allow(&self.rpc.policy, &mut response);
+        }
         let nosniff = HeaderValue::from_static("nosniff");
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         response.headers_mut().extend(self.reply_headers);

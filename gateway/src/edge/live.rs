@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use mainstay::kernel::settings::ServiceSettings as _;
 
+use super::cors::CorsPolicies;
 use super::rate::RatePolicies;
+use super::security::SecurityHeaders;
 use crate::config::GatewaySettings;
 
 /// The policies that hold right now. Cheap to clone.
@@ -18,6 +20,10 @@ pub(crate) struct LivePolicies(Arc<ArcSwap<Policies>>);
 pub(crate) struct Policies {
     /// How many calls whom.
     pub(crate) rates: RatePolicies,
+    /// Which pages may call.
+    pub(crate) cors: CorsPolicies,
+    /// What every reply tells browsers.
+    pub(crate) security: SecurityHeaders,
 }
 
 impl LivePolicies {
@@ -47,6 +53,10 @@ impl LivePolicies {
 impl Policies {
     fn compile(settings: &GatewaySettings) -> anyhow::Result<Self> {
         settings.validate()?;
-        Ok(Self { rates: RatePolicies::compile(settings)? })
+        Ok(Self {
+            rates: RatePolicies::compile(settings)?,
+            cors: CorsPolicies::compile(settings)?,
+            security: SecurityHeaders::compile(settings)?,
+        })
     }
 }

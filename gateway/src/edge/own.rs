@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use mainstay::kernel::error::Error;
 
 use super::observe::Answered;
-use super::{caching, request_id};
+use super::{caching, compression, request_id};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
 use crate::route::RouteTable;
 use crate::{docs, openapi};
@@ -57,6 +57,9 @@ impl OwnPages {
                 error::response(&error, &request_id::current())
             }
         };
+        if response.status().is_success() {
+            compression::allow_always(&mut response);
+        }
         response.extensions_mut().insert(Answered::Own(path));
         Some(response)
     }

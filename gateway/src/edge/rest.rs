@@ -16,7 +16,7 @@ mod upload;
 use super::exchange::{Exchange, Sending};
 use super::idempotency::Keyed;
 use super::reply::{Replies, declared};
-use super::{body, caching, upstream};
+use super::{body, caching, hygiene, upstream};
 use crate::cursor::Listing;
 use crate::envelope;
 use crate::route::{Form, Target};
@@ -30,6 +30,7 @@ pub(super) async fn message(
     target: &Arc<Target>,
     body: Body,
 ) -> Result<Sending> {
+    hygiene::check_encoding(&exchange.head.headers, &mut exchange.reply_headers)?;
     match target.route.form {
         Form::Unary | Form::Stream => {
             single(exchange, target, body).await?;

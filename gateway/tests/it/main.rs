@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test fails by panicking and documents itself
 
 mod access;
+mod browsers;
 mod caching;
+mod compression;
 mod conformance;
 mod connect;
-mod decisions;
 mod corpus;
+mod decisions;
 mod discovery;
 mod document;
 mod errors;

@@ -13,7 +13,7 @@ use super::field::{FieldPath, ResourceTemplate};
 use super::rules::MessageRules;
 use super::{
     Access, Audit, CacheRule, Callers, EdgeStyle, Idempotency, MethodPolicy, PolicyTable, Redactor,
-    Resumption, check, options,
+    Resumption, check, options, redact,
 };
 use crate::kernel::proto::policy as stated;
 
@@ -138,6 +138,7 @@ impl Compiler<'_> {
                 .map(|stated| Resumption::resolve(method, stated))
                 .transpose()?,
             cache: cache_rule(policy.cache)?,
+            secret_reply: redact::holds_secret(self.pool, &method.output())?,
             idempotency: idempotency(method),
             routed: options::has(self.pool, &declared, options::HTTP),
             client_streaming: method.is_client_streaming(),

@@ -157,6 +157,29 @@ pub fn redacted(pool: &DescriptorPool, type_name: &str, message: &[u8]) -> Json 
     }
 }
 
+/// Whether a message, or one in it at any depth, has a field that is a secret.
+pub(super) fn holds_secret(
+    pool: &DescriptorPool,
+    message: &MessageDescriptor,
+) -> anyhow::Result<bool> {
+    let mut seen = HashSet::from([message.full_name().to_owned()]);
+    let mut open = vec![message.clone()];
+    while let Some(message) = open.pop() {
+        for field in message.fields() {
+            let stated = options::read::<FieldPolicy>(pool, &field.options(), options::FIELD)?;
+            if stated.is_some_and(|policy| policy.secret) {
+                return Ok(true);
+            }
+            if let Kind::Message(inner) = field.kind()
+                && seen.insert(inner.full_name().to_owned())
+            {
+                open.push(inner);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Whether a field holds personal data.
 pub(crate) fn is_personal(pool: &DescriptorPool, field: &FieldDescriptor) -> anyhow::Result<bool> {
     let stated = options::read::<FieldPolicy>(pool, &field.options(), options::FIELD)?;

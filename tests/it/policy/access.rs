@@ -127,6 +127,7 @@ fn defaults_of_the_service_fill_in_what_a_method_leaves_out() {
     assert_eq!(update.feature.as_deref(), Some("things"));
     assert_eq!(update.request_headers, ["if-match"]);
     assert!(update.idempotency.is_repeatable() && !method("Mine").routed);
+    assert!(open.secret_reply, "a request's password comes back");
     let cache = method("Everywhere").cache.map(|rule| (rule.max_age.as_secs(), rule.shared));
     assert_eq!((open.cache, cache), (None, Some((9, false))));
 }

@@ -1,0 +1,118 @@
+//! Compression of replies: gzip, br and zstd, as the caller accepts them.
+//!
+//! Only what was marked is compressed: replies of methods without side effects, and the gateway's own
+//! pages. Length tells of content: where a secret stands beside text that an attacker chooses, and the
+//! attacker can make the victim ask again and again, the lengths of compressed replies give the secret away
+//! (the attack BREACH). Nobody can make a browser send our tokens, which are in no cookie; all the same,
+//! tokens come from methods with side effects, and a reply whose contract marks a field as secret is
+//! never compressed. Streams have no known size and are left alone: each of their messages is to leave
+//! at once.
+
+use axum::response::Response;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http_body::Body;
+use mainstay::kernel::policy::{Idempotency, MethodPolicy};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::Predicate;
+
+use crate::config::GatewaySettings;
+
+/// Media types of text, beside `text/*` and those that end in `+json` or `+xml`.
+const TEXTS: [&str; 4] =
+    ["application/json", "application/javascript", "application/xml", "application/yaml"];
+
+/// A kind of text that is a stream.
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Marks a reply that may be compressed.
+#[derive(Clone, Copy, Debug)]
+struct Compressible;
+
+/// Whether a reply is worth it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worthwhile {
+    min_bytes: u64,
+}
+
+/// The layer that compresses; it says `Vary: accept-encoding` of what it would compress for others.
+pub(crate) fn layer(settings: &GatewaySettings) -> CompressionLayer<Worthwhile> {
+    let min_bytes = u64::try_from(settings.compression_min_bytes).unwrap_or(u64::MAX);
+    CompressionLayer::new().compress_when(Worthwhile { min_bytes })
+}
+
+/// Marks the reply of a method, if it may be compressed.
+pub(super) fn allow(policy: &MethodPolicy, response: &mut Response) {
+    let is_harmless = policy.idempotency == Idempotency::NoSideEffects && !policy.secret_reply;
+    if is_harmless && response.status() == StatusCode::OK {
+        allow_always(response);
+    }
+}
+
+/// Marks a reply that holds nothing secret.
+pub(super) fn allow_always(response: &mut Response) {
+    response.extensions_mut().insert(Compressible);
+}
+
+impl Predicate for Worthwhile {
+    fn should_compress<B: Body>(&self, response: &http::Response<B>) -> bool {
+        let size = response.body().size_hint().exact();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        response.extensions().get::<Compressible>().is_some()
+            && size.is_some_and(|size| size >= self.min_bytes)
+            && header(CONTENT_TYPE).is_some_and(is_text)
+            && !header(CACHE_CONTROL).is_some_and(|rule| rule.contains("no-transform"))
+    }
+}
+
+/// Whether a media type is text at rest; the others are compressed already, or streams.
+fn is_text(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_xml_or_json = media_type.ends_with("+json") || media_type.ends_with("+xml");
+    let is_plain = media_type.starts_with("text/") && media_type != EVENT_STREAM;
+    is_plain || is_xml_or_json || TEXTS.contains(&media_type.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as Content;
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_marked_text_of_some_size_is_compressed() {
+        let rows = [
+            ("application/json", 1024, true),
+            ("application/json; charset=utf-8", 2000, true),
+            ("Text/HTML", 2000, true),
+            ("image/svg+xml", 2000, true),
+            ("application/json", 1023, false),
+            ("text/event-stream", 2000, false),
+            ("application/x-ndjson", 2000, false),
+            ("application/grpc", 2000, false),
+            ("image/png", 2000, false),
+            ("application/zip", 2000, false),
+            ("", 2000, false),
+        ];
+        let predicate = Worthwhile { min_bytes: 1024 };
+        for (content_type, bytes, expected) in rows {
+            let mut response = Response::new(Content::from(vec![b'x'; bytes]));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            assert!(!predicate.should_compress(&response), "{content_type}: it is not marked");
+            allow_always(&mut response);
+            assert_eq!(predicate.should_compress(&response), expected, "{content_type} {bytes}");
+            let rule = HeaderValue::from_static("public, no-transform");
+            response.headers_mut().insert(CACHE_CONTROL, rule);
+            assert!(
+                !predicate.should_compress(&response),
+                "{content_type}: it is to stay as it is"
+            );
+        }
+        let pieces = futures::stream::iter([Ok::<_, std::io::Error>(vec![b'x'; 5000])]);
+        let mut response = Response::new(Content::from_stream(pieces));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        allow_always(&mut response);
+        assert!(!predicate.should_compress(&response), "a stream is left alone");
+    }
+}

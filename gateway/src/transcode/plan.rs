@@ -175,6 +175,7 @@ impl JsonPlan {
     }
 
     /// The message type at a place.
+    #[inline]
     pub(super) fn message(&self, place: usize) -> Option<&Message> {
         self.messages.get(place)
     }

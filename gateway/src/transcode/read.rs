@@ -166,6 +166,7 @@ impl<'p, 't> Reader<'p, 't> {
     }
 
     /// Reads a message in its form, without tag and length. Says whether it is one.
+    #[inline]
     fn message(&mut self, place: usize, path: &Path<'_>, within: Within<'_>) -> path::Step<bool> {
         let plan = self.plan;
         let Some(message) = plan.message(place) else { return self.refuse(path, "has no JSON") };
@@ -426,6 +427,7 @@ impl<'p, 't> Reader<'p, 't> {
         Ok(())
     }
 
+    #[inline]
     fn leave(&mut self) {
         self.depth -= 1;
     }
@@ -452,6 +454,7 @@ impl<'p, 't> Reader<'p, 't> {
 }
 
 /// How many words have a bit for each field of a message.
+#[inline]
 fn words(message: &Message) -> usize {
     message.fields.len().div_ceil(64)
 }

@@ -65,16 +65,19 @@ impl<T: Copy> Names<T> {
         entry.map(|(_, value)| *value)
     }
 
+    #[inline]
     fn first(&self, name: &str) -> usize {
         hash(name.as_bytes()) as usize & (self.slots.len() - 1)
     }
 
+    #[inline]
     fn next(&self, at: usize) -> usize {
         (at + 1) & (self.slots.len() - 1)
     }
 }
 
 /// Half of the slots are empty, so a few steps find a name or that it is not there.
+#[inline]
 fn hash(name: &[u8]) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let (mut rest, mut hash) = (name, name.len() as u64);

@@ -20,11 +20,13 @@ impl Wire {
     }
 
     /// Where what is written next begins.
+    #[inline]
     pub(crate) fn mark(&self) -> usize {
         self.bytes.len()
     }
 
     /// Takes back what was written after a mark.
+    #[inline]
     pub(crate) fn back_to(&mut self, mark: usize) {
         self.bytes.truncate(mark);
     }
@@ -48,10 +50,12 @@ impl Wire {
         self.varint(tag.into());
     }
 
+    #[inline]
     pub(super) fn fixed32(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline]
     pub(super) fn fixed64(&mut self, value: u64) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }

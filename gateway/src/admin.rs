@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use crate::envelope;
-use crate::route::{LiveTable, Route, RouteTable};
+use crate::route::{LiveTable, Route, RouteTable, Rpc};
 
 /// The pages for the admin port.
 pub(crate) fn routes(live: LiveTable) -> Router {
@@ -39,6 +39,7 @@ fn describe(table: &RouteTable) -> Json {
         "version": table.version,
         "services": services(table),
         "routes": table.routes.iter().map(|route| row(route)).collect::<Vec<_>>(),
+        "rpcs": table.rpcs().into_iter().map(|rpc| callable(rpc)).collect::<Vec<_>>(),
         "refusals": table.refusals,
     })
 }
@@ -51,6 +52,11 @@ fn services(table: &RouteTable) -> Json {
     names.dedup();
     let rows = names.iter().map(|name| json!({ "name": name, "present": table.is_present(name) }));
     rows.collect()
+}
+
+/// What can be called by its own path, in gRPC and its kin.
+fn callable(rpc: &Rpc) -> Json {
+    json!({ "path": rpc.grpc_path.path(), "service": rpc.service })
 }
 
 fn row(route: &Route) -> Json {

@@ -175,6 +175,13 @@ impl RouteTable {
         self.rpcs.get(path)
     }
 
+    /// All RPCs that may be called, by their paths.
+    pub(crate) fn rpcs(&self) -> Vec<&Arc<Rpc>> {
+        let mut rpcs: Vec<_> = self.rpcs.values().collect();
+        rpcs.sort_by_key(|rpc| rpc.grpc_path.path());
+        rpcs
+    }
+
     /// The methods that a path takes, for `OPTIONS`.
     pub(crate) fn methods(&self, path: &str) -> Option<BTreeSet<String>> {
         match self.tree.find(path.strip_prefix('/')?, &Method::OPTIONS) {

@@ -2,6 +2,7 @@
 
 mod access;
 mod check;
+mod stream;
 mod validation;
 
 use mainstay::kernel::policy::PolicyTable;

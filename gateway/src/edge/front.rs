@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, Version};
 use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNIMPLEMENTED};
 
 use super::{connect, grpc};
@@ -112,7 +112,8 @@ pub(super) fn find(protocol: Protocol, table: &RouteTable, request: &Request) ->
         Protocol::Rest => route(table, request),
         Protocol::Grpc { web } => {
             let rpc = rpc(table, request)?;
-            grpc::check(request.headers(), &media_type(request.headers()))?;
+            let version = if web { Version::HTTP_2 } else { request.version() };
+            grpc::check(version, request.headers(), &media_type(request.headers()))?;
             Ok(Found::Call(Front::Grpc { web }, rpc))
         }
         Protocol::Connect(connect) => {

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use mainstay::kernel::channel::framed;
@@ -28,8 +28,9 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
-/// Refuses what is not spoken here: messages that are no protobuf, or compressed.
-pub(super) fn check(headers: &HeaderMap, media_type: &str) -> Result<()> {
+/// Refuses what is not spoken here: messages that are no protobuf, or compressed. `version` is that of
+/// the connection, where the status travels as gRPC has it.
+pub(super) fn check(version: Version, headers: &HeaderMap, media_type: &str) -> Result<()> {
     if !["application/grpc", "application/grpc+proto"].contains(&media_type) {
         let message = format!("messages are application/grpc+proto here, not {media_type}");
         return Err(Error::new(UNSUPPORTED_MEDIA_TYPE, message));
@@ -37,6 +38,10 @@ pub(super) fn check(headers: &HeaderMap, media_type: &str) -> Result<()> {
     match headers.get(GRPC_ENCODING) {
         Some(encoding) if encoding != IDENTITY => {
             Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"))
+        }
+        // The status of a reply stands in trailers, which HTTP/1.1 loses on the way.
+        _ if version < Version::HTTP_2 => {
+            Err(Error::new(UNIMPLEMENTED, "gRPC needs HTTP/2; HTTP/1.1 takes gRPC-Web"))
         }
         _ => Ok(()),
     }

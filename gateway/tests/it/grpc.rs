@@ -140,6 +140,11 @@ async fn only_what_is_for_the_gateway_is_there() {
     let request = || as_user(&world, USER, about("x"));
     let peeked: Item = client.unary("/feed.v1.FeedService/Peek", request()).await.unwrap();
     assert_eq!(peeked, item(1));
+    let shown = world.admin().get("/admin/routes").await.expect(200)["rpcs"].clone();
+    let paths: Vec<&str> =
+        shown.as_array().unwrap().iter().map(|rpc| rpc["path"].as_str().unwrap()).collect();
+    assert!(paths.contains(&"/feed.v1.FeedService/Peek"), "operators see it: {paths:?}");
+    assert!(!paths.contains(&"/feed.v1.FeedService/Foreign"), "and nothing else: {paths:?}");
     for method in [
         "/feed.v1.FeedService/Foreign",
         "/feed.v1.FeedService/Hidden",
@@ -330,7 +335,11 @@ async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
     let world = World::new().await;
     let _feed = Feed::start(&world).await;
     let body = framed(&about("fine").encode_to_vec());
-    let rows = [("application/grpc", Some("gzip"), "12"), ("application/grpc+json", None, "3")];
+    let rows = [
+        ("application/grpc", Some("gzip"), "12"),
+        ("application/grpc+json", None, "3"),
+        ("application/grpc", None, "12"),
+    ];
     for (media_type, encoding, status) in rows {
         let mut headers = vec![("content-type", media_type), ("te", "trailers")];
         headers.extend(encoding.map(|encoding| ("grpc-encoding", encoding)));
@@ -338,7 +347,38 @@ async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
         let reply = world.rest().send(Method::POST, path, &headers, body.clone()).await;
         assert_eq!((reply.status, reply.header("grpc-status")), (200, status), "{media_type}");
         assert_eq!(reply.header("grpc-accept-encoding"), "identity");
+        if (media_type, encoding) == ("application/grpc", None) {
+            assert!(reply.header("grpc-message").contains("HTTP/2"), "trailers would be lost");
+        }
     }
+}
+
+#[tokio::test]
+async fn metadata_passes_as_the_contract_declares_it() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+    let mut request = Request::new(about("x"));
+    for name in ["x-feed-hint", "x-feed-other", "x-user-id"] {
+        request.metadata_mut().insert(name, "1".parse().unwrap());
+    }
+    let reply = call!(client, unary, request, "/feed.v1.FeedService/GetItem");
+    let reply: tonic::Response<Item> = reply.unwrap();
+    let arrived = feed.metadata.lock().unwrap().clone();
+    assert!(arrived.contains_key("x-feed-hint"));
+    assert!(!arrived.contains_key("x-feed-other") && !arrived.contains_key("x-user-id"));
+    // tonic adds the trailers of a unary reply to its metadata.
+    let check = |metadata: &tonic::metadata::MetadataMap, there: &[&str]| {
+        for name in ["x-feed-version", "x-feed-cost", "x-feed-secret", "x-feed-debt"] {
+            assert_eq!(metadata.contains_key(name), there.contains(&name), "{name}");
+        }
+    };
+    check(reply.metadata(), &["x-feed-version", "x-feed-cost"]);
+    let stream = client.watch("fine").await.unwrap();
+    check(stream.metadata(), &["x-feed-version"]);
+    let mut items = stream.into_inner();
+    while items.message().await.unwrap().is_some() {}
+    check(&items.trailers().await.unwrap().unwrap(), &["x-feed-cost"]);
 }
 
 #[tokio::test]

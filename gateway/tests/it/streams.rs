@@ -190,6 +190,18 @@ async fn a_stream_ends_with_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_ends_lets_its_listeners_go() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut coming = Coming::begin(&world, "/api/v1/feeds/then-silent", EVENTS.1).await;
+    coming.until("item 2").await;
+    let World { gateway, .. } = world;
+    let (rest, _) = tokio::join!(coming.body.collect(), gateway.drain());
+    assert!(rest.unwrap().to_bytes().is_empty(), "it ends, and does not break off");
+    feed.calls_under_way(0).await;
+}
+
+#[tokio::test]
 async fn a_stream_passes_every_policy() {
     let mut settings = GatewaySettings::default();
     let plans = [("default".to_owned(), gateway::config::Rate::per_minute(3))];

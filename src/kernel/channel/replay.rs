@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -14,10 +15,11 @@ use tonic::body::Body;
 const MAX_REPLAY_BYTES: usize = 4 * 1024 * 1024;
 
 /// A body that is all there at once, as that of a unary call, is kept and can be sent again. One
-/// that is still being produced, as that of a client stream, passes through and can be sent once.
+/// that is still being produced, as that of a client stream, passes through and can be sent once; an
+/// attempt that never got as far as to read it leaves it to the next.
 pub(super) enum Replay {
     Whole(Bytes),
-    Once(Option<Body>),
+    Once(Arc<Mutex<Option<Body>>>),
 }
 
 impl Replay {
@@ -45,14 +47,18 @@ impl Replay {
         if ended {
             return Self::Whole(join(ready));
         }
-        Self::Once(Some(Body::new(Rest { ready, body })))
+        Self::Once(Arc::new(Mutex::new(Some(Body::new(Rest { ready, body })))))
     }
 
     /// The body for an attempt; `None` when it was sent and cannot be again.
     pub(super) fn take(&mut self) -> Option<Body> {
         match self {
             Self::Whole(bytes) => Some(Body::new(Full::new(bytes.clone()))),
-            Self::Once(body) => body.take(),
+            Self::Once(body) => {
+                let unread = body.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+                let body = Unread { shared: Arc::clone(body), own: None };
+                unread.then(|| Body::new(body))
+            }
         }
     }
 }
@@ -66,6 +72,31 @@ fn join(frames: VecDeque<Result<Frame<Bytes>, Status>>) -> Bytes {
     let mut joined = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
     parts.iter().for_each(|part| joined.extend_from_slice(part));
     joined.freeze()
+}
+
+/// A body that becomes an attempt's own when it is read.
+struct Unread {
+    shared: Arc<Mutex<Option<Body>>>,
+    own: Option<Body>,
+}
+
+impl http_body::Body for Unread {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.own.is_none() {
+            let taken = self.shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.own = taken;
+        }
+        match &mut self.own {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(Some(Err(Status::cancelled("the body was sent elsewhere")))),
+        }
+    }
 }
 
 /// What was read already, then the rest as it comes.
@@ -114,6 +145,7 @@ mod tests {
         sender.send(Ok(Frame::data(Bytes::from("hel")))).await.expect("open");
         let body = Body::new(StreamBody::new(ReceiverStream::new(receiver)));
         let mut replay = Replay::read(body).await;
+        drop(replay.take().expect("nobody has read it"));
         sender.send(Ok(Frame::data(Bytes::from("lo")))).await.expect("open");
         drop(sender);
         assert_eq!(content(&mut replay).await.as_deref(), Some(&b"hello"[..]));

@@ -14,11 +14,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::policy::EdgeStyle;
+use mainstay::kernel::server::Ending;
 use tokio::time::{Instant, Sleep};
 
 use super::super::exchange::{Exchange, Sending};
@@ -127,13 +129,22 @@ async fn elements(
         begun.extend_from_slice(form.epilogue());
     }
     let silence = (form == Form::Events).then(|| Silence::new(heartbeat));
-    let body = Elements { replies, writer, begun, done, silence };
+    let draining =
+        resumable(exchange, form).map(|ending| async move { ending.draining().await }.boxed());
+    let body = Elements { replies, writer, begun, done, silence, draining };
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Who listens to events that can be taken up again is let go when the gateway ends: it connects to another
+/// one, and goes on there.
+fn resumable(exchange: &Exchange, form: Form) -> Option<Ending> {
+    let resumes = form == Form::Events && exchange.rpc.policy.resumption.is_some();
+    exchange.head.extensions.get::<Ending>().filter(|_| resumes).cloned()
 }
 
 /// The first message, `Some(None)` at the end. Who listens to events hears of a stream that is silent
@@ -266,6 +277,7 @@ struct Elements {
     begun: Vec<u8>,
     done: bool,
     silence: Option<Silence>,
+    draining: Option<BoxFuture<'static, ()>>,
 }
 
 impl Elements {
@@ -292,6 +304,11 @@ impl Elements {
         }
     }
 
+    /// Whether the listener is to go: nothing is ready for it, and the gateway ends.
+    fn is_let_go(&mut self, context: &mut Context<'_>) -> bool {
+        self.draining.as_mut().is_some_and(|draining| draining.poll_unpin(context).is_ready())
+    }
+
     fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
         let silence = self.silence.as_mut().filter(|_| !self.done);
         silence.is_some_and(|silence| silence.over.poll_unpin(context).is_ready())
@@ -305,6 +322,9 @@ impl Stream for Elements {
         let elements = &mut *self;
         let mut out = std::mem::take(&mut elements.begun);
         elements.poll_elements(context, &mut out);
+        if out.is_empty() && !elements.done && elements.is_let_go(context) {
+            elements.done = true;
+        }
         if out.is_empty() && elements.is_silent(context) {
             out.extend_from_slice(HEARTBEAT);
         }

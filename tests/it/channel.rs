@@ -10,12 +10,14 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use http::{HeaderMap, HeaderValue};
-use http_body_util::BodyExt as _;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use mainstay::contract::identity::proto::GetMeRequest;
 use mainstay::contract::identity::proto::user_service_client::UserServiceClient;
 use mainstay::kernel::call::{self, Call, User};
-use mainstay::kernel::channel::{MeshChannel, UnaryOptions};
+use mainstay::kernel::channel::{MeshChannel, UnaryOptions, framed};
 use mainstay::kernel::error::{Error, FAILED_PRECONDITION, UNAVAILABLE};
 use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{Instance, StaticRegistry};
@@ -405,4 +407,50 @@ async fn both_transports_carry_generated_clients_and_large_messages() {
         let reply = call_path(&channel, ECHO, large.clone(), HeaderMap::new(), IDEMPOTENT).await;
         assert_eq!(reply.unwrap().message, large, "{transport:?}");
     }
+}
+
+/// The reply is the request, as it comes.
+fn mirror() -> Router {
+    answering(|request: Request| async move {
+        let body = request.into_body();
+        Response::builder().header("content-type", "application/grpc").body(body).unwrap()
+    })
+}
+
+#[tokio::test]
+async fn a_stream_passes_both_ways_as_it_comes_and_begins_where_somebody_is() {
+    let mesh = Mesh::new();
+    let server = mesh.serve(SERVICE, mirror()).await;
+    let registry = StaticRegistry::fixed(SERVICE, [dead_address(), server.local_addr()]);
+    let channel = mesh.channel("gateway", SERVICE, &registry);
+    let path = PathAndQuery::from_static(ECHO);
+    for _ in 0..20 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let say = async |text: &str| {
+            let frame = Frame::data(framed(text.as_bytes()));
+            sender.send(Ok::<_, Status>(frame)).await.unwrap();
+        };
+        let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver));
+        let body = tonic::body::Body::new(body);
+        say("one").await;
+        let reply = channel.stream(&path, body, HeaderMap::new(), Duration::from_secs(5)).await;
+        let mut reply = reply.unwrap().body;
+        let mut next = async || reply.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(next().await, framed(b"one"));
+        say("two").await;
+        assert_eq!(next().await, framed(b"two"), "each when it is said");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_is_a_status() {
+    let mesh = Mesh::new();
+    let refusing = answering(|_| async { failure(Status::not_found("no such stream")) });
+    let server = mesh.serve(SERVICE, refusing).await;
+    let registry = StaticRegistry::fixed(SERVICE, [server.local_addr()]);
+    let channel = mesh.channel("gateway", SERVICE, &registry);
+    let body = tonic::body::Body::new(Full::new(framed(b"hello")));
+    let path = PathAndQuery::from_static(ECHO);
+    let reply = channel.stream(&path, body, HeaderMap::new(), Duration::from_secs(5)).await;
+    assert_eq!(reply.unwrap_err().code(), Code::NotFound);
 }

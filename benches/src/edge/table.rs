@@ -13,10 +13,13 @@ const POLICIES_MICROS: f64 = 4.0;
 /// So much more CPU a request may take on two cores.
 const TWO_WORKERS: f64 = 1.1;
 
+/// One of the figures.
+type Figure = fn(&Cell) -> f64;
+
 /// The table, and the goals that can be judged by it.
 pub(super) fn text(figures: &Figures, cases: &[Case], added_p99_ms: Option<f64>) -> String {
     let mut text = String::new();
-    let columns: [(&str, fn(&Cell) -> f64); 4] = [
+    let columns: [(&str, Figure); 4] = [
         ("CPU microseconds of the process per request", |cell| cell.cpu_micros),
         ("requests a second", |cell| cell.per_second),
         ("p50, milliseconds", |cell| cell.p50_ms),

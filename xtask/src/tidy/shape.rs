@@ -52,9 +52,10 @@ pub(super) fn rooms(tree: &Tree) -> Vec<Fault> {
 pub(super) fn proto_packages(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in tree.ending(".proto") {
-        // Contracts that only a crate's tests use lie below its `tests/proto/`.
+        // Contracts that only a crate's tests or the benchmarks use lie with them.
         let of_tests = file.path.split_once("/tests/proto/").map(|(_, below)| below);
-        let Some(below) = file.path.strip_prefix("proto/").or(of_tests) else {
+        let of_benches = file.path.strip_prefix("benches/proto/");
+        let Some(below) = file.path.strip_prefix("proto/").or(of_tests).or(of_benches) else {
             faults.push(Fault::of_file(&file.path, "contracts lie below proto/"));
             continue;
         };
@@ -125,6 +126,7 @@ mod tests {
             ("proto/mainstay/auth/v1/b.proto", "package mainstay.auth.v2;\n"),
             ("gateway/c.proto", "package gateway;\n"),
             ("gateway/tests/proto/library/v1/d.proto", "package library.v1;\n"),
+            ("benches/proto/edge/v1/e.proto", "package edge.v1;\n"),
         ]);
         let paths: Vec<_> = proto_packages(&tree).into_iter().map(|fault| fault.path).collect();
         assert_eq!(paths, ["gateway/c.proto", "proto/mainstay/auth/v1/b.proto"]);

@@ -355,7 +355,8 @@ fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
         .unwrap();
     let empty = file.path().to_str().unwrap();
     let alone = |options: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_mainstay-gateway")).args(options).output().unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay-gateway"));
+        command.args(options).env("MAINSTAY_TLS__MODE", "plaintext").output().unwrap()
     };
     let without = alone(&["--listen", "127.0.0.1:1"]);
     assert!(String::from_utf8_lossy(&without.stderr).contains("--upstream"), "{without:?}");

@@ -3,7 +3,7 @@
 //! Names are those of the OpenTelemetry semantic conventions, in the form that Prometheus gives
 //! them: `rpc.server.call.duration` is `rpc_server_call_duration_seconds`. What has no convention
 //! begins with `mainstay_`. Label values are bounded: methods and routes that no contract knows
-//! are `_OTHER`. What is measured of kept answers stands on a page of its own, [`kept`].
+//! are `_OTHER`. What is measured of kept answers stands on a page of its own, `kept`.
 
 mod kept;
 

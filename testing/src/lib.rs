@@ -26,7 +26,7 @@ pub use databases::Databases;
 pub use death::die_at;
 pub use infra::{Consul, Etcd, INFRA_VARIABLE, Infra, Kafka, Postgres, Redis, infra};
 pub use mesh::TestMesh;
-pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary};
+pub use platform::{ADMIN_EMAIL, ADMIN_PASSWORD, Account, Platform, binary, command};
 pub use redis::PrivateRedis;
 pub use rest::{Reply, Rest};
 pub use wait::{as_user, as_user_with_plan, eventually, within};

@@ -22,7 +22,7 @@ use crate::infra::{Infra, infra};
 use crate::registry::TestRegistry;
 use crate::rest::Rest;
 use crate::wait::eventually;
-pub use process::binary;
+pub use process::{binary, command};
 
 use process::Process;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mainstay_testing::{INFRA_VARIABLE, Platform, eventually};
+use mainstay_testing::{Platform, eventually};
 
 /// The gateway, for it starts with no other service.
 const GATEWAY: &str = "gateway";
@@ -43,9 +43,8 @@ async fn a_port_in_use_is_refused_with_one_line_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
+    let output = mainstay_testing::command(mainstay_testing::binary("mainstay-gateway"))
         .current_dir(&folder)
-        .env_remove(INFRA_VARIABLE)
         .env("MAINSTAY_TLS__MODE", "plaintext")
         .env("MAINSTAY_LISTEN", &address)
         .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
@@ -61,9 +60,8 @@ async fn a_port_in_use_is_refused_with_one_line_that_names_it() {
 #[test]
 fn a_file_cannot_leave_its_outbox_to_change_data_capture() {
     let folder = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(mainstay_testing::binary("identity-svc"))
+    let output = mainstay_testing::command(mainstay_testing::binary("identity-svc"))
         .current_dir(&folder)
-        .env_remove(INFRA_VARIABLE)
         .env("MAINSTAY_TLS__MODE", "plaintext")
         .env("MAINSTAY_LISTEN", "127.0.0.1:0")
         .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")
@@ -78,9 +76,8 @@ fn a_file_cannot_leave_its_outbox_to_change_data_capture() {
 #[test]
 fn settings_can_be_checked_and_printed_without_starting() {
     let run = |argument: &str, listen: &str| {
-        std::process::Command::new(mainstay_testing::binary("mainstay-gateway"))
+        mainstay_testing::command(mainstay_testing::binary("mainstay-gateway"))
             .arg(argument)
-            .env_remove(INFRA_VARIABLE)
             .env("MAINSTAY_TLS__MODE", "plaintext")
             .env("MAINSTAY_LISTEN", listen)
             .output()

@@ -1,7 +1,7 @@
 //! A service without a relay: change data capture reads its outbox from the database's log.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use mainstay::contract;
@@ -9,7 +9,7 @@ use mainstay::contract::identity;
 use mainstay::kernel::database::Database;
 use mainstay::kernel::events::prune_captured;
 use mainstay::kernel::settings::DatabaseSettings;
-use mainstay_testing::{Databases, INFRA_VARIABLE, within};
+use mainstay_testing::{Databases, within};
 use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
@@ -51,9 +51,8 @@ async fn a_service_without_a_relay_leaves_its_events_to_the_capture() {
     let capture = Capture::begin(&databases.admin_url()).await;
     publish(&database, &[updated("u1", "x")]).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut process = Command::new(mainstay_testing::binary(identity::SERVICE))
+    let mut process = mainstay_testing::command(mainstay_testing::binary(identity::SERVICE))
         .current_dir(&folder)
-        .env_remove(INFRA_VARIABLE)
         .env("MAINSTAY_TLS__MODE", "plaintext")
         .env("MAINSTAY_LISTEN", "127.0.0.1:0")
         .env("MAINSTAY_ADMIN_LISTEN", "127.0.0.1:0")

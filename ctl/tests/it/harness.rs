@@ -60,12 +60,7 @@ impl Operator {
 
 /// The command alone, with nothing of the caller's environment that concerns it.
 pub(crate) fn bare(arguments: &[&str]) -> Command {
-    let mut command = Command::new(mainstay_testing::binary("mainstayctl"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("MAINSTAY") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = mainstay_testing::command(mainstay_testing::binary("mainstayctl"));
     command.args(arguments);
     command
 }

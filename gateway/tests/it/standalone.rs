@@ -174,7 +174,7 @@ impl Drop for Gateway {
 }
 
 fn command(upstream: SocketAddr, options: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay-gateway"));
+    let mut command = mainstay_testing::command(env!("CARGO_BIN_EXE_mainstay-gateway"));
     command.args(["--upstream", &upstream.to_string()]).args(options);
     command
 }
@@ -355,7 +355,7 @@ fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
         .unwrap();
     let empty = file.path().to_str().unwrap();
     let alone = |options: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay-gateway"));
+        let mut command = mainstay_testing::command(env!("CARGO_BIN_EXE_mainstay-gateway"));
         command.args(options).env("MAINSTAY_TLS__MODE", "plaintext").output().unwrap()
     };
     let without = alone(&["--listen", "127.0.0.1:1"]);

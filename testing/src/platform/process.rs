@@ -1,5 +1,6 @@
 //! One process of the platform.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -85,10 +86,7 @@ impl Process {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("the test folder takes a log");
         let errors = log.try_clone().expect("a file can be shared");
-        let mut command = Command::new(&self.binary);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAINSTAY_")) {
-            command.env_remove(name);
-        }
+        let mut command = command(&self.binary);
         command
             .env("MAINSTAY_LISTEN", self.address.to_string())
             .env("MAINSTAY_ADMIN_LISTEN", self.admin_address.to_string())
@@ -203,6 +201,18 @@ pub fn binary(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run cargo build --workspace first", path.display());
     path
+}
+
+/// A command without any setting that this process was given: what the environment of a test run
+/// says is for the test, and a service refuses a variable that it does not know.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MAINSTAY_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// An address that was free a moment ago.

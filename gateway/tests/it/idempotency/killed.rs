@@ -1,9 +1,9 @@
 //! A gateway that is killed between a call and its reply.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use mainstay_testing::{Rest, TestMesh, eventually};
+use mainstay_testing::{Rest, TestMesh, command, eventually};
 
 use super::borrow;
 use crate::errors::refusal;
@@ -18,7 +18,7 @@ struct Process {
 impl Process {
     fn start(mesh: &TestMesh) -> Self {
         let [address, admin] = [(); 2].map(|()| free_address());
-        let child = Command::new(env!("CARGO_BIN_EXE_mainstay-gateway"))
+        let child = command(env!("CARGO_BIN_EXE_mainstay-gateway"))
             .envs(mesh.variables(gateway::SERVICE))
             .env("MAINSTAY_DATA_DIR", mesh.path().join("data-of-process"))
             // The story asks again and again until something shows.

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 mod cors;
 mod rate;
+mod tls;
 
 pub use cors::CorsGroup;
 pub use rate::{Rate, RateTable};
+pub use tls::EdgeTls;
 
 /// The rate class of methods that state none that the table knows.
 pub(crate) const DEFAULT_CLASS: &str = "default";
@@ -24,6 +26,8 @@ pub(crate) const DEFAULT_PLAN: &str = "default";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
+    /// `[gateway.tls]`
+    pub tls: EdgeTls,
     /// How many proxies in front of the gateway are ours. The client's address is the entry that
     /// the outermost of them added to `X-Forwarded-For`; with 0, the default, the header is not
     /// read and the client is whoever connects.
@@ -140,6 +144,7 @@ pub(crate) const RELOADABLE: &[&str] = &[
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
+            tls: EdgeTls::default(),
             trusted_hops: 0,
             cors_origins: Vec::new(),
             cors_max_age: Duration::from_secs(600),
@@ -174,6 +179,7 @@ impl ServiceSettings for GatewaySettings {
     const SECTION: &'static str = "gateway";
 
     fn validate(&self) -> anyhow::Result<()> {
+        self.tls.files()?;
         ensure!(self.ip_burst > 0, "gateway.ip_burst is 0: nobody could call; set it above 0");
         ensure!(self.rate_keys > 0, "gateway.rate_keys is 0; set it above 0");
         ensure!(

@@ -10,6 +10,7 @@
 //! | `envelope`, `error`, `cursor` | the shapes of replies |
 //! | `openapi`, `docs` | the document and the explorer page |
 //! | `admin` | the routes as the admin port shows them |
+//! | `tls` | the certificate of the public address |
 //! | [`standalone`] | the gateway alone before one gRPC server |
 //! | `metrics` | what the gateway counts |
 
@@ -38,6 +39,7 @@ mod metrics;
 mod openapi;
 mod route;
 pub mod standalone;
+mod tls;
 mod transcode;
 
 pub use config::GatewaySettings;
@@ -101,6 +103,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
 
     let claims = claims(&platform)?;
     let metrics = platform.metrics();
+    let counts = GatewayMetrics::new(&metrics);
     let policies = LivePolicies::new(&settings)?;
     let reloaded = policies.clone();
     platform.on_settings(config::RELOADABLE, move |settings| reloaded.replace(&settings))?;
@@ -109,8 +112,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         rates: Some(RateLimits::new(
             &settings,
             platform.redis(),
-            GatewayMetrics::new(&metrics),
-            shutdown,
+            counts.clone(),
+            shutdown.clone(),
         )?),
         policies,
         claims: Some(claims),
@@ -119,18 +122,19 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         metrics,
         pages: OwnPages::new(),
         live: Arc::clone(&live),
-        settings,
+        settings: Arc::clone(&settings),
         channels,
         verifier: Some(verifier),
         entitlements: Some(entitlements),
         ip_limit: Some(ip_limit),
     });
-    Ok(Module::new(mainstay::contract::DESCRIPTORS)
+    let module = Module::new(mainstay::contract::DESCRIPTORS)
         .http(edge::stack(edge))
         .admin(admin::routes(live))
         .depends_on(auth::SERVICE)
         .depends_on(authz::SERVICE)
-        .depends_on(billing::SERVICE))
+        .depends_on(billing::SERVICE);
+    tls::serve(module, &settings.tls, counts, shutdown)
 }
 
 /// Where it is kept what came of requests with an `Idempotency-Key`: where all gateways see it, or on

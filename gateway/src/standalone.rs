@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use mainstay::kernel::channel::MeshChannel;
 use mainstay::kernel::lifecycle::{Module, Platform};
 use mainstay::kernel::policy::{Access, EdgeStyle, Unstated};
 use mainstay::kernel::token::{PublishedKeys, TokenSettings, Verifier};
 
+mod address;
 mod arguments;
 mod contract;
 
@@ -27,7 +29,7 @@ use crate::metrics::GatewayMetrics;
 use crate::route::LiveTable;
 use crate::route::compile::Reading;
 use crate::transcode::read::Unknown;
-use crate::{admin, edge};
+use crate::{admin, edge, tls};
 use contract::{Source, Upkeep};
 
 /// What the server is called in the table of routes and in errors.
@@ -41,8 +43,7 @@ pub async fn module(
     let settings = Arc::new(platform.settings().clone());
     let live: LiveTable = Arc::new(ArcSwap::default());
     let shutdown = platform.shutdown();
-    let of_platform = platform.clone();
-    let channels: Channels = Arc::new(move |service: &str| of_platform.channel(service));
+    let channels = channels(&platform, &upstream)?;
 
     let verifier = match &upstream.issuer {
         Some(issuer) => {
@@ -64,11 +65,12 @@ pub async fn module(
     admin::report_readiness(&platform.readiness(), settled);
 
     let metrics = platform.metrics();
+    let counts = GatewayMetrics::new(&metrics);
     let (rates, ip_limit) = if upstream.limited {
         let ip_limit = ip_limit::limit(&settings)?;
         tokio::spawn(ip_limit::sweep(Arc::clone(&ip_limit), shutdown.clone()));
-        let counts = GatewayMetrics::new(&metrics);
-        (Some(RateLimits::new(&settings, None, counts, shutdown)?), Some(ip_limit))
+        let rates = RateLimits::new(&settings, None, counts.clone(), shutdown.clone())?;
+        (Some(rates), Some(ip_limit))
     } else {
         (None, None)
     };
@@ -83,13 +85,27 @@ pub async fn module(
         entitlements: None,
         pages: OwnPages::new(),
         live: Arc::clone(&live),
-        settings,
+        settings: Arc::clone(&settings),
         channels,
         verifier,
         ip_limit,
     });
     let module = Module::new(mainstay::contract::DESCRIPTORS);
-    Ok(module.http(edge::stack(edge)).admin(admin::routes(live)))
+    let module = module.http(edge::stack(edge)).admin(admin::routes(live));
+    tls::serve(module, &settings.tls, counts, shutdown)
+}
+
+/// The way to the server: plaintext, or TLS by the authorities that are trusted.
+fn channels(platform: &Platform<GatewaySettings>, upstream: &Upstream) -> anyhow::Result<Channels> {
+    let channel = match &upstream.trust {
+        None => platform.channel(UPSTREAM),
+        Some(trust) => {
+            let settings = &platform.kernel_settings().channel;
+            MeshChannel::to_servers(UPSTREAM, trust, &*platform.registry(), settings)?
+                .with_metrics(platform.metrics())
+        }
+    };
+    Ok(Arc::new(move |_: &str| channel.clone()))
 }
 
 /// How the contract is read: a method that states nothing is public, unless tokens are known.

@@ -29,7 +29,7 @@ use crate::kernel::policy::PolicyTable;
 use crate::kernel::registry::Registry;
 use crate::kernel::settings::ChannelSettings;
 use crate::kernel::telemetry::Metrics;
-use crate::kernel::tls::MeshIdentity;
+use crate::kernel::tls::{MeshIdentity, ServerTrust};
 
 mod balancer;
 mod budget;
@@ -48,6 +48,7 @@ pub use failure::NotSent;
 pub use message::framed;
 pub use metadata::timeout;
 
+use connector::Security;
 use exchange::{Exchange, Traits};
 
 /// The channel to one service. Clones share connections and what is known of the instances.
@@ -98,8 +99,32 @@ impl MeshChannel {
         registry: &dyn Registry,
         settings: &ChannelSettings,
     ) -> anyhow::Result<Self> {
+        let security = identity.map_or(Security::Plaintext, Security::Mesh);
+        Self::secured(service, security, registry, settings)
+    }
+
+    /// The channel to servers outside the mesh over TLS: each shows a certificate for the host in the
+    /// address by which the registry knows it. Nothing is connected before the first call.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn to_servers(
+        service: &str,
+        trust: &ServerTrust,
+        registry: &dyn Registry,
+        settings: &ChannelSettings,
+    ) -> anyhow::Result<Self> {
+        Self::secured(service, Security::Servers(trust), registry, settings)
+    }
+
+    fn secured(
+        service: &str,
+        security: Security<'_>,
+        registry: &dyn Registry,
+        settings: &ChannelSettings,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            exchange: Arc::new(Exchange::new(service, identity, registry, settings)?),
+            exchange: Arc::new(Exchange::new(service, security, registry, settings)?),
             policies: Arc::default(),
             metrics: None,
             default_deadline: settings.default_deadline,

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,6 +17,12 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::kernel::settings::{TlsMode, TlsSettings};
+
+mod served;
+mod trust;
+
+pub use served::ServedCertificate;
+pub use trust::ServerTrust;
 
 /// What to do about a certificate that is missing or does not fit, named in every error.
 const MEND: &str = "`cargo xtask up` makes development certificates";
@@ -52,13 +58,19 @@ impl MeshIdentity {
     /// Reads the authority's certificate, the own certificate chain and the own private key, each
     /// a PEM file. An error names the file and the mend.
     pub fn read(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        Self::fit(authority, certificate, key)
+            .with_context(|| format!("the certificates of the mesh cannot be used ({MEND})"))
+    }
+
+    fn fit(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let roots = root_store(authority)?;
-        let chain = read_certificates(certificate)?;
-        let key = read_key(key)?;
+        let named = |path: &Path| path.display().to_string();
+        let chain = certificates(&read_file(certificate)?).with_context(|| named(certificate))?;
+        let key = private_key(&read_file(key)?).with_context(|| named(key))?;
         let name = peer_identity(&chain).with_context(|| {
-            format!("{} names no identity: it has no DNS name ({MEND})", certificate.display())
+            format!("{} names no identity: it has no DNS name", certificate.display())
         })?;
-        let fit = || format!("{} and its key do not fit ({MEND})", certificate.display());
+        let fit = || format!("{} and its key do not fit", certificate.display());
         let server = server_config(&roots, chain.clone(), key.clone_key()).with_context(fit)?;
         let client = client_config(roots, chain, key).with_context(fit)?;
         Ok(Self { name, server: Arc::new(server), client: Arc::new(client) })
@@ -128,32 +140,29 @@ fn client_config(
 
 fn root_store(authority: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(authority)? {
-        roots.add(certificate).with_context(|| {
-            format!("{} is no certificate authority ({MEND})", authority.display())
-        })?;
+    for certificate in
+        certificates(&read_file(authority)?).with_context(|| authority.display().to_string())?
+    {
+        roots
+            .add(certificate)
+            .with_context(|| format!("{} is no certificate authority", authority.display()))?;
     }
     Ok(roots)
 }
 
-fn read_certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let pem = read_file(path)?;
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| {
-            anyhow::anyhow!("{} is not a PEM file: {error} ({MEND})", path.display())
-        })?;
-    if certificates.is_empty() {
-        bail!("{} holds no certificate ({MEND})", path.display());
-    }
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| anyhow::anyhow!("it is not a PEM file: {error}"))?;
+    ensure!(!certificates.is_empty(), "it holds no certificate");
     Ok(certificates)
 }
 
-fn read_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_slice(&read_file(path)?).map_err(|error| {
-        anyhow::anyhow!("{} holds no private key: {error} ({MEND})", path.display())
-    })
+fn private_key(pem: &[u8]) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|error| anyhow::anyhow!("it holds no private key: {error}"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {} ({MEND})", path.display()))
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

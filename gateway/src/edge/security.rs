@@ -9,8 +9,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::STRICT_TRANSPORT_SECURITY;
-use http::uri::Scheme;
 use http::{HeaderName, HeaderValue};
+use mainstay::kernel::server::Peer;
 
 use super::Edge;
 use crate::config::GatewaySettings;
@@ -85,5 +85,5 @@ fn is_encrypted(request: &Request, trusted_hops: usize) -> bool {
     let mut stated = request.headers().get_all(&X_FORWARDED_PROTO).iter();
     let forwarded = trusted_hops > 0
         && stated.next_back().is_some_and(|scheme| scheme.as_bytes().ends_with(b"https"));
-    forwarded || request.uri().scheme() == Some(&Scheme::HTTPS)
+    forwarded || request.extensions().get::<Peer>().is_some_and(|peer| peer.is_encrypted)
 }

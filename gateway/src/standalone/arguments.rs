@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use http::HeaderName;
-use http::uri::Authority;
 use mainstay::kernel::settings::{KernelSettings, Origin, RegistryKind, Settings, TlsMode};
+use mainstay::kernel::tls::ServerTrust;
 
 use super::UPSTREAM;
-use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, GatewaySettings, Rate};
+use super::address::ServerAddress;
+use crate::config::{DEFAULT_CLASS, DEFAULT_PLAN, EdgeTls, GatewaySettings, Rate};
 
 /// Addresses may send more at once than users, of whom several can be behind one.
 const ADDRESS_BURST: u32 = 2;
@@ -18,14 +19,17 @@ const ADDRESS_BURST: u32 = 2;
 /// The gateway before one gRPC server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Standalone {
-    /// Stand alone before this gRPC server, without the platform: plaintext HTTP/2. Several of the
-    /// same server share its load.
+    /// Stand alone before this gRPC server, without the platform: plaintext HTTP/2, or TLS with
+    /// `https://HOST:PORT`. Several of the same server share its load.
     #[arg(
         long,
         value_name = "HOST:PORT",
         conflicts_with_all = ["settings", "print_settings", "check"]
     )]
-    upstream: Vec<Authority>,
+    upstream: Vec<ServerAddress>,
+    /// Trust the authorities of this PEM file for a server at https://, and not those of the machine.
+    #[arg(long, requires = "upstream", value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
     /// Read its contract from this FileDescriptorSet, made with --include_imports; else by gRPC
     /// server reflection.
     #[arg(long, requires = "upstream", value_name = "FILE")]
@@ -33,6 +37,12 @@ pub struct Standalone {
     /// Listen here.
     #[arg(long, requires = "upstream", value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Speak TLS there, with the certificate chain of this PEM file; a change is taken up.
+    #[arg(long, requires = "upstream", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, requires = "upstream", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Answer for health, readiness, metrics and the table of routes here.
     #[arg(long, requires = "upstream", value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
@@ -80,6 +90,8 @@ pub struct Standalone {
 /// The server, and what is asked of those who call it.
 #[derive(Clone, Debug)]
 pub struct Upstream {
+    /// Whose word is taken for who the server is; `None` where it is plaintext.
+    pub(super) trust: Option<ServerTrust>,
     pub(super) descriptors: Option<PathBuf>,
     pub(super) issuer: Option<Issuer>,
     pub(super) limited: bool,
@@ -109,9 +121,7 @@ impl Standalone {
     ///
     /// When an option says something that cannot be.
     pub fn read(self) -> anyhow::Result<(Settings<GatewaySettings>, Upstream)> {
-        for address in &self.upstream {
-            ensure!(address.port().is_some(), "--upstream {address} names no port: HOST:PORT");
-        }
+        let trust = self.trust()?;
         ensure!(!self.timeout.is_zero(), "--timeout must be longer than 0 s");
         ensure!(self.max_body_bytes > 0, "--max-body-bytes must be 1 or more");
         let settings =
@@ -121,6 +131,7 @@ impl Standalone {
             _ => None,
         };
         let upstream = Upstream {
+            trust,
             descriptors: self.descriptors,
             issuer,
             limited: self.rate_limit.is_some(),
@@ -130,6 +141,24 @@ impl Standalone {
             max_body_bytes: self.max_body_bytes,
         };
         Ok((settings, upstream))
+    }
+
+    fn trust(&self) -> anyhow::Result<Option<ServerTrust>> {
+        let encrypted = self.upstream.iter().filter(|address| address.is_encrypted).count();
+        ensure!(
+            encrypted == 0 || encrypted == self.upstream.len(),
+            "--upstream names servers with TLS and without: they are to be the same"
+        );
+        ensure!(
+            encrypted > 0 || self.upstream_ca.is_none(),
+            "--upstream-ca is for a server with TLS: --upstream https://HOST:PORT"
+        );
+        match encrypted {
+            0 => Ok(None),
+            _ => ServerTrust::read(self.upstream_ca.as_deref())
+                .map(Some)
+                .context("--upstream is TLS"),
+        }
     }
 
     fn kernel(&self) -> anyhow::Result<KernelSettings> {
@@ -148,7 +177,7 @@ impl Standalone {
         // There is no mesh: its server has no certificate, and the gateway needs none.
         kernel.tls.mode = TlsMode::Plaintext;
         kernel.registry.kind = RegistryKind::Static;
-        let addresses = self.upstream.iter().map(ToString::to_string).collect();
+        let addresses = self.upstream.iter().map(|address| address.authority.to_string()).collect();
         kernel.registry.addresses = [(UPSTREAM.to_owned(), addresses)].into();
         if self.listen.ip().is_unspecified() {
             let loopback = SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), self.listen.port()));
@@ -165,6 +194,7 @@ impl Standalone {
 
     fn own(&self) -> GatewaySettings {
         let mut own = GatewaySettings {
+            tls: EdgeTls { certificate: self.tls_cert.clone(), key: self.tls_key.clone() },
             trusted_hops: self.trusted_hops,
             cors_origins: self.cors_origin.clone(),
             ..GatewaySettings::default()

@@ -27,6 +27,7 @@ mod requests;
 mod sockets;
 mod standalone;
 mod streams;
+mod tls;
 mod transcoding;
 mod uploads;
 mod world;

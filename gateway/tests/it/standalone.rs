@@ -1,6 +1,7 @@
 //! The gateway alone before a gRPC server that knows nothing of the platform: its own process, by its
 //! command line.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,46 +35,27 @@ impl Named for Shop {
 
 /// Which reflection a server offers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reflects {
+pub(crate) enum Reflects {
     V1,
     V1Alpha,
     Not,
 }
 
 /// The server; it ends when it is dropped.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     calls: Arc<Mutex<Vec<Arrived>>>,
     serving: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(reflects: Reflects) -> Self {
+    pub(crate) async fn start(reflects: Reflects) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), reflects)
     }
 
     fn at(listener: TcpListener, reflects: Reflects) -> Self {
         let (address, calls) = (listener.local_addr().unwrap(), Arc::default());
-        let shop = Dynamic::<Shop>::new(descriptors(), Arc::clone(&calls), Arc::new(shopkeeper));
-        let mut app = axum::Router::new().route_service("/shop.v1.ShopService/{method}", shop);
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptors());
-        let ask = "ServerReflection/{method}";
-        app = match reflects {
-            Reflects::V1 => {
-                let path = format!("/grpc.reflection.v1.{ask}");
-                app.route_service(&path, reflection.build_v1().unwrap())
-            }
-            Reflects::V1Alpha => {
-                let path = format!("/grpc.reflection.v1alpha.{ask}");
-                app.route_service(&path, reflection.build_v1alpha().unwrap())
-            }
-            Reflects::Not => app,
-        };
-        // As gRPC servers answer what they do not know.
-        let app = app.fallback(|| async {
-            tonic::Status::unimplemented("unknown").into_http::<axum::body::Body>()
-        });
+        let app = app(reflects, &calls);
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { address, calls, serving }
     }
@@ -89,8 +71,32 @@ impl Drop for Server {
     }
 }
 
+/// What a server serves.
+pub(crate) fn app(reflects: Reflects, calls: &Arc<Mutex<Vec<Arrived>>>) -> axum::Router {
+    let shop = Dynamic::<Shop>::new(descriptors(), Arc::clone(calls), Arc::new(shopkeeper));
+    let mut app = axum::Router::new().route_service("/shop.v1.ShopService/{method}", shop);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors());
+    let ask = "ServerReflection/{method}";
+    app = match reflects {
+        Reflects::V1 => {
+            let path = format!("/grpc.reflection.v1.{ask}");
+            app.route_service(&path, reflection.build_v1().unwrap())
+        }
+        Reflects::V1Alpha => {
+            let path = format!("/grpc.reflection.v1alpha.{ask}");
+            app.route_service(&path, reflection.build_v1alpha().unwrap())
+        }
+        Reflects::Not => app,
+    };
+    // As gRPC servers answer what they do not know.
+    app.fallback(|| async {
+        tonic::Status::unimplemented("unknown").into_http::<axum::body::Body>()
+    })
+}
+
 /// The contract as its makers compile it.
-fn descriptors() -> &'static [u8] {
+pub(crate) fn descriptors() -> &'static [u8] {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proto");
     let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
     let mut compiler = protox::Compiler::new([tests, contracts]).unwrap();
@@ -128,13 +134,14 @@ fn shopkeeper(arrived: Arrived) -> BoxFuture<'static, Result<Json>> {
 }
 
 /// The gateway's process; it ends when it is dropped.
-struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
-    rest: Rest,
+    pub(crate) address: SocketAddr,
+    pub(crate) rest: Rest,
 }
 
 impl Gateway {
-    async fn start(upstream: SocketAddr, options: &[&str]) -> Self {
+    pub(crate) async fn start(upstream: impl Display, options: &[&str]) -> Self {
         let mut child = command(upstream, options)
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -150,12 +157,12 @@ impl Gateway {
             std::thread::spawn(move || lines.for_each(drop));
             ready.expect("the gateway ended before it was ready")
         });
-        let rest = Rest::new(ready.await.unwrap());
-        Self { child, rest }
+        let address: SocketAddr = ready.await.unwrap().parse().unwrap();
+        Self { child, address, rest: Rest::new(address) }
     }
 
     /// One that knows its routes.
-    async fn routed(upstream: SocketAddr, options: &[&str]) -> Self {
+    pub(crate) async fn routed(upstream: impl Display, options: &[&str]) -> Self {
         let gateway = Self::start(upstream, options).await;
         eventually("the routes are known", async || {
             let reply = gateway.rest.get("/v1/nowhere").await;
@@ -173,7 +180,7 @@ impl Drop for Gateway {
     }
 }
 
-fn command(upstream: SocketAddr, options: &[&str]) -> Command {
+pub(crate) fn command(upstream: impl Display, options: &[&str]) -> Command {
     let mut command = mainstay_testing::command(env!("CARGO_BIN_EXE_mainstay-gateway"));
     command.args(["--upstream", &upstream.to_string()]).args(options);
     command
@@ -348,7 +355,7 @@ async fn a_server_that_comes_later_is_served_when_it_is_there() {
 
 #[test]
 fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
-    let upstream = "127.0.0.1:1".parse().unwrap();
+    let upstream = "127.0.0.1:1";
     let run = |options: &[&str]| -> Output { command(upstream, options).output().unwrap() };
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), prost_types::FileDescriptorProto::default().encode_to_vec())

@@ -64,7 +64,9 @@ impl World {
         .await
     }
 
-    async fn build(settings: impl FnOnce(&TestMesh) -> Settings<GatewaySettings>) -> Self {
+    pub(crate) async fn build(
+        settings: impl FnOnce(&TestMesh) -> Settings<GatewaySettings>,
+    ) -> Self {
         let mesh = TestMesh::new();
         let (auth, billing) = (FakeAuth::new(), FakeBilling::new(&CATALOGUE));
         let calls = Arc::default();

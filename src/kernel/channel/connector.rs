@@ -16,11 +16,22 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
 use crate::kernel::settings::{ChannelSettings, Transport as Protocol};
-use crate::kernel::tls::MeshIdentity;
+use crate::kernel::tls::{MeshIdentity, ServerTrust};
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Connects to members of the mesh.
+/// How connections are secured, and how it is known who answers.
+#[derive(Clone, Copy)]
+pub(super) enum Security<'a> {
+    /// They are not.
+    Plaintext,
+    /// Both sides show certificates of the mesh; the service's must answer, whatever the address.
+    Mesh(&'a MeshIdentity),
+    /// The server shows a certificate for the name in its address.
+    Servers(&'a ServerTrust),
+}
+
+/// Connects to instances of a service.
 #[derive(Clone)]
 pub(super) struct Connector {
     kind: Kind,
@@ -34,32 +45,35 @@ enum Kind {
 }
 
 impl Connector {
-    /// For connections to `service`, whose certificate must answer; without an own identity they are
-    /// plaintext.
+    /// For connections to `service`.
     pub(super) fn new(
         service: &str,
-        identity: Option<&MeshIdentity>,
+        security: Security<'_>,
         settings: &ChannelSettings,
     ) -> anyhow::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let kind = match identity {
-            None => Kind::Plain(tcp),
-            Some(identity) => {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match security {
+            Security::Plaintext => {
+                return Ok(Self { kind: Kind::Plain(tcp), timeout: settings.connect_timeout });
+            }
+            Security::Mesh(identity) => {
                 let name = ServerName::try_from(service.to_owned())
                     .with_context(|| format!("`{service}` is no name of a service"))?;
-                let builder = HttpsConnectorBuilder::new()
+                builder
                     .with_tls_config(identity.client_config())
                     .https_only()
-                    .with_server_name_resolver(FixedServerNameResolver::new(name));
-                Kind::Tls(match settings.transport {
-                    Protocol::Grpc => builder.enable_http2().wrap_connector(tcp),
-                    Protocol::GrpcWeb => builder.enable_http1().wrap_connector(tcp),
-                })
+                    .with_server_name_resolver(FixedServerNameResolver::new(name))
             }
+            Security::Servers(trust) => builder.with_tls_config(trust.client_config()).https_only(),
         };
+        let kind = Kind::Tls(match settings.transport {
+            Protocol::Grpc => builder.enable_http2().wrap_connector(tcp),
+            Protocol::GrpcWeb => builder.enable_http1().wrap_connector(tcp),
+        });
         Ok(Self { kind, timeout: settings.connect_timeout })
     }
 }

@@ -8,6 +8,7 @@ use tonic::body::Body;
 
 use super::balancer::{Balancer, Patience};
 use super::budget::RetryBudget;
+use super::connector::Security;
 use super::endpoint::{Attempt, Endpoint};
 use super::failure::Failure;
 use super::metadata;
@@ -17,7 +18,6 @@ use super::transport::Transport;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error};
 use crate::kernel::registry::Registry;
 use crate::kernel::settings::ChannelSettings;
-use crate::kernel::tls::MeshIdentity;
 
 /// So often a call is sent that no server has looked at; such attempts cost nearly nothing.
 const MAX_UNSENT_ATTEMPTS: u32 = 10;
@@ -56,13 +56,13 @@ enum Outcome {
 impl Exchange {
     pub(super) fn new(
         service: &str,
-        identity: Option<&MeshIdentity>,
+        security: Security<'_>,
         registry: &dyn Registry,
         settings: &ChannelSettings,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             balancer: Balancer::new(service, registry),
-            transport: Transport::new(service, identity, settings)?,
+            transport: Transport::new(service, security, settings)?,
             budget: RetryBudget::new(settings.retry_budget),
             max_attempts: settings.max_attempts.max(1),
         })

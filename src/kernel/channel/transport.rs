@@ -14,12 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::connector::Connector;
+use super::connector::{Connector, Security};
 use super::failure::Failure;
 use super::reply::Reply;
 use super::web::{self, WebBody};
 use crate::kernel::settings::{ChannelSettings, Transport as Protocol};
-use crate::kernel::tls::MeshIdentity;
 
 /// The largest unary reply.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -42,10 +41,10 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(
         service: &str,
-        identity: Option<&MeshIdentity>,
+        security: Security<'_>,
         settings: &ChannelSettings,
     ) -> anyhow::Result<Self> {
-        let connector = Connector::new(service, identity, settings)?;
+        let connector = Connector::new(service, security, settings)?;
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -57,7 +56,10 @@ impl Transport {
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true)
             .build(connector);
-        let scheme = if identity.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let scheme = match security {
+            Security::Plaintext => Scheme::HTTP,
+            Security::Mesh(_) | Security::Servers(_) => Scheme::HTTPS,
+        };
         Ok(Self { client, scheme, protocol: settings.transport })
     }
 

@@ -23,6 +23,7 @@ pub struct Module {
     pub(super) grpc: axum::Router,
     pub(super) services: Vec<&'static str>,
     pub(super) http: Option<axum::Router>,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) admin: axum::Router,
     pub(super) migrations: Vec<Box<dyn MigrationTrait>>,
     pub(super) dependencies: Vec<&'static str>,
@@ -52,6 +53,7 @@ impl Module {
             grpc: axum::Router::new(),
             services: Vec::new(),
             http: None,
+            tls: None,
             admin: axum::Router::new(),
             migrations: Vec::new(),
             dependencies: Vec::new(),
@@ -84,6 +86,12 @@ impl Module {
     /// Serves HTTP instead of gRPC: the edge.
     pub fn http(mut self, app: axum::Router) -> Self {
         self.http = Some(app);
+        self
+    }
+
+    /// Serves that HTTP over TLS. The mesh's own certificates are for its members, not for the world.
+    pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(config);
         self
     }
 

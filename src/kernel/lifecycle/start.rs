@@ -202,11 +202,19 @@ struct Listeners {
 impl Listeners {
     async fn bind(kernel: &Kernel, module: &Module) -> anyhow::Result<Self> {
         let settings = &kernel.settings;
-        // The edge speaks to the world, which has no certificates of the mesh.
-        let identity = kernel.identity.as_ref().filter(|_| module.http.is_none());
-        let tls = identity.map(MeshIdentity::server_config);
+        let service = match module.http {
+            // The edge speaks to the world, which has no certificates of the mesh.
+            Some(_) => {
+                let tls = module.tls.clone();
+                Listener::bind(settings.listen, tls, &settings.limits).await?.for_anyone()
+            }
+            None => {
+                let tls = kernel.identity.as_ref().map(MeshIdentity::server_config);
+                Listener::bind(settings.listen, tls, &settings.limits).await?
+            }
+        };
         Ok(Self {
-            service: Listener::bind(settings.listen, tls, &settings.limits).await?,
+            service,
             admin: Listener::bind(settings.admin_listen, None, &settings.limits).await?,
         })
     }

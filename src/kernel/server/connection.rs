@@ -52,6 +52,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The identity that the peer's certificate states; `None` without mTLS.
     pub identity: Option<Arc<str>>,
+    /// Whether the connection is TLS.
+    pub is_encrypted: bool,
 }
 
 /// How what outlives its request, as an upgraded connection does, learns that the listener ends; an
@@ -89,6 +91,8 @@ impl State {
 /// What every connection of a listener is served with.
 pub(super) struct Acceptance {
     pub(super) tls: Option<TlsAcceptor>,
+    /// Whether it serves the world, which has no certificates of the mesh.
+    pub(super) is_for_anyone: bool,
     pub(super) limits: ServerLimits,
     pub(super) app: Router,
     pub(super) state: Arc<State>,
@@ -107,7 +111,7 @@ async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptan
     // Fails only on a socket that is gone already, which the first read will tell.
     let _ = tcp.set_nodelay(true);
     let Some(tls) = acceptance.tls.clone() else {
-        let peer = Peer { address, identity: None };
+        let peer = Peer { address, identity: None, is_encrypted: false };
         return requests(tcp, peer, acceptance).await;
     };
     let accepted = tokio::select! {
@@ -121,11 +125,15 @@ async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptan
         Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
     };
+    if acceptance.is_for_anyone {
+        let peer = Peer { address, identity: None, is_encrypted: true };
+        return requests(stream, peer, acceptance).await;
+    }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let Some(identity) = tls::peer_identity(chain) else {
         return tracing::warn!(%address, "refused a certificate that names no identity");
     };
-    let peer = Peer { address, identity: Some(identity.into()) };
+    let peer = Peer { address, identity: Some(identity.into()), is_encrypted: true };
     requests(stream, peer, acceptance).await;
 }
 

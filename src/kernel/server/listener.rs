@@ -27,6 +27,7 @@ pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
+    is_for_anyone: bool,
     limits: ServerLimits,
 }
 
@@ -51,7 +52,8 @@ pub(super) struct State {
 }
 
 impl Listener {
-    /// Binds an address; port 0 takes a free one. With `tls`, every connection is TLS.
+    /// Binds an address; port 0 takes a free one. With `tls`, every connection is TLS, and its client
+    /// shows an identity of the mesh.
     pub async fn bind(
         address: SocketAddr,
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -61,7 +63,14 @@ impl Listener {
             format!("cannot listen on {address} (is the port in use by another process?)")
         })?;
         let address = tcp.local_addr()?;
-        Ok(Self { tcp, address, tls, limits: limits.clone() })
+        Ok(Self { tcp, address, tls, is_for_anyone: false, limits: limits.clone() })
+    }
+
+    /// The same listener for the world: who connects over TLS needs no certificate, and may open
+    /// WebSockets over HTTP/2.
+    pub fn for_anyone(mut self) -> Self {
+        self.is_for_anyone = true;
+        self
     }
 
     /// The address that was bound.
@@ -84,6 +93,7 @@ impl Listener {
         });
         let acceptance = Arc::new(Acceptance {
             tls: self.tls.map(TlsAcceptor::from),
+            is_for_anyone: self.is_for_anyone,
             limits: self.limits,
             app,
             state: Arc::clone(&state),

@@ -1,0 +1,25 @@
+//! TLS at the public address: the certificate that the settings name, followed while the gateway runs.
+
+use mainstay::kernel::lifecycle::Module;
+use mainstay::kernel::tls::ServedCertificate;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::EdgeTls;
+use crate::metrics::GatewayMetrics;
+
+/// The module, serving over TLS if there is a certificate.
+///
+/// # Errors
+/// When the certificate cannot be used.
+pub(crate) fn serve(
+    module: Module,
+    settings: &EdgeTls,
+    metrics: GatewayMetrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Module> {
+    let Some((certificate, key)) = settings.files()? else { return Ok(module) };
+    let served = ServedCertificate::read(certificate, key)?;
+    let module = module.tls(served.server_config());
+    served.spawn_reload(shutdown, move |refused| metrics.certificate_refused(refused));
+    Ok(module)
+}

@@ -23,6 +23,7 @@ use tonic::Code;
 
 use super::exchange::{Exchange, Sending};
 use super::front::{Codec, Connect};
+use super::messages::Encoding;
 use super::reply::{Replies, declared};
 use super::{body, messages, upstream};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED, RefusedCode, UNSUPPORTED_MEDIA_TYPE};
@@ -89,7 +90,8 @@ pub(super) async fn message(
         _ => Ok(message),
     };
     if exchange.rpc.policy.client_streaming {
-        let sent = messages::stream(body, limit).map(move |message| message.and_then(&wire));
+        let sent = messages::stream(body, limit, Encoding::Identity)
+            .map(move |message| message.and_then(&wire));
         return Ok(Sending::Many(sent.boxed()));
     }
     let timeout = exchange.edge.settings.body_timeout;
@@ -98,7 +100,7 @@ pub(super) async fn message(
     } else if connect.streaming {
         let whole = limit + messages::PREFIX_BYTES;
         let body = body::read(&exchange.head.headers, body, whole, timeout).await?;
-        messages::only(body, limit)?
+        messages::only(body, limit, Encoding::Identity)?
     } else {
         body::read(&exchange.head.headers, body, limit, timeout).await?
     };

@@ -18,6 +18,7 @@ use mainstay::kernel::error::{Error, Result, UNIMPLEMENTED};
 use tonic::Status;
 
 use super::exchange::{Exchange, Sending};
+use super::messages::Encoding;
 use super::reply::{Part, Parts, declared};
 use super::{body, messages, upstream};
 use crate::error::{self, RefusedCode, UNSUPPORTED_MEDIA_TYPE};
@@ -26,37 +27,50 @@ use crate::route::Rpc;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+const IDENTITY: &str = "identity";
+const GZIP: &str = "gzip";
+/// What messages of callers may be written in.
+const TAKEN: HeaderValue = HeaderValue::from_static("identity,gzip");
 
-/// Refuses what is not spoken here: messages that are no protobuf, or compressed. `version` is that of
+/// Refuses what is not spoken here: messages that are no protobuf, or compressed otherwise. `version` is that of
 /// the connection, where the status travels as gRPC has it.
 pub(super) fn check(version: Version, headers: &HeaderMap, media_type: &str) -> Result<()> {
     if !["application/grpc", "application/grpc+proto"].contains(&media_type) {
         let message = format!("messages are application/grpc+proto here, not {media_type}");
         return Err(Error::new(UNSUPPORTED_MEDIA_TYPE, message));
     }
-    match headers.get(GRPC_ENCODING) {
-        Some(encoding) if encoding != IDENTITY => {
-            Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"))
-        }
+    encoding(headers)?;
+    match version {
         // The status of a reply stands in trailers, which HTTP/1.1 loses on the way.
-        _ if version < Version::HTTP_2 => {
+        version if version < Version::HTTP_2 => {
             Err(Error::new(UNIMPLEMENTED, "gRPC needs HTTP/2; HTTP/1.1 takes gRPC-Web"))
         }
         _ => Ok(()),
     }
 }
 
+/// What flagged messages of the caller are compressed in.
+fn encoding(headers: &HeaderMap) -> Result<Encoding> {
+    match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
+        Some(stated) if stated == GZIP.as_bytes() => Ok(Encoding::Gzip),
+        Some(stated) if stated != IDENTITY.as_bytes() => {
+            Err(Error::new(UNIMPLEMENTED, "messages are compressed in gzip here, or not at all"))
+        }
+        _ => Ok(Encoding::Identity),
+    }
+}
+
 /// Reads the request's message or messages.
 pub(super) async fn message(exchange: &mut Exchange, body: Body) -> Result<Sending> {
     let limit = exchange.rpc.policy.max_body_bytes;
+    let encoding = encoding(&exchange.head.headers)?;
     if exchange.rpc.policy.client_streaming {
-        return Ok(Sending::Many(messages::stream(body, limit)));
+        return Ok(Sending::Many(messages::stream(body, limit, encoding)));
     }
     let timeout = exchange.edge.settings.body_timeout;
     let whole = limit + messages::PREFIX_BYTES;
     let body = body::read(&exchange.head.headers, body, whole, timeout).await?;
-    exchange.message = messages::only(body, limit)?;
+    exchange.message = messages::only(body, limit, encoding)?;
     Ok(Sending::One)
 }
 
@@ -83,8 +97,7 @@ pub(super) fn refusal(error: &Error, web: bool) -> Response {
     } else {
         error.to_status().into_http()
     };
-    let headers = response.headers_mut();
-    headers.insert(GRPC_ACCEPT_ENCODING, IDENTITY);
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, TAKEN);
     response.extensions_mut().insert(RefusedCode::of(error));
     response
 }
@@ -93,6 +106,7 @@ fn response(metadata: HeaderMap, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.headers_mut() = metadata;
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, TAKEN);
     response
 }
 

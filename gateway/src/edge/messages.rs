@@ -1,8 +1,11 @@
 //! Messages out of a body: each after five bytes, one of flags and four with its length. gRPC and Connect
 //! share that form.
 
+use std::io::Read as _;
+
 use axum::body::Body;
 use bytes::{Buf as _, Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use http_body_util::BodyExt as _;
@@ -17,17 +20,27 @@ const COMPRESSED: u8 = 1;
 /// Messages in protobuf encoding, as they come.
 pub(crate) type Messages = BoxStream<'static, Result<Bytes>>;
 
+/// How a message is written that is flagged as compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// None is.
+    Identity,
+    /// By RFC 1952.
+    Gzip,
+}
+
 /// What is read of a body, cut into messages.
 #[derive(Debug)]
 pub(super) struct Deframer {
     buffer: BytesMut,
     most_bytes: usize,
+    encoding: Encoding,
 }
 
 impl Deframer {
-    /// For messages of at most `most_bytes`.
-    pub(super) fn new(most_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), most_bytes }
+    /// For messages of at most `most_bytes`, as they were before they were compressed.
+    pub(super) fn new(most_bytes: usize, encoding: Encoding) -> Self {
+        Self { buffer: BytesMut::new(), most_bytes, encoding }
     }
 
     /// Takes what came next.
@@ -45,13 +58,14 @@ impl Deframer {
         let Some((mut prefix, content)) = self.buffer.split_at_checked(PREFIX_BYTES) else {
             return Ok(None);
         };
-        match prefix.get_u8() {
-            0 => {}
-            COMPRESSED => {
+        let compressed = match (prefix.get_u8(), self.encoding) {
+            (0, _) => false,
+            (COMPRESSED, Encoding::Gzip) => true,
+            (COMPRESSED, Encoding::Identity) => {
                 return Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"));
             }
             _ => return Err(Error::new(INVALID_ARGUMENT, "a message has flags of no meaning")),
-        }
+        };
         let length = prefix.get_u32() as usize;
         if length > self.most_bytes {
             return Err(too_large(length, self.most_bytes));
@@ -60,7 +74,8 @@ impl Deframer {
             return Ok(None);
         }
         self.buffer.advance(PREFIX_BYTES);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        let message = self.buffer.split_to(length).freeze();
+        if compressed { unzipped(&message, self.most_bytes).map(Some) } else { Ok(Some(message)) }
     }
 
     /// Whether nothing is left over.
@@ -70,8 +85,8 @@ impl Deframer {
 }
 
 /// The messages of a body, each of at most `most_bytes`.
-pub(super) fn stream(body: Body, most_bytes: usize) -> Messages {
-    let begin = (body, Deframer::new(most_bytes));
+pub(super) fn stream(body: Body, most_bytes: usize, encoding: Encoding) -> Messages {
+    let begin = (body, Deframer::new(most_bytes, encoding));
     stream::try_unfold(begin, |(mut body, mut deframer)| async move {
         loop {
             if let Some(message) = deframer.next()? {
@@ -92,12 +107,27 @@ pub(super) fn stream(body: Body, most_bytes: usize) -> Messages {
 }
 
 /// The one message of a body that was read whole.
-pub(super) fn only(body: Bytes, most_bytes: usize) -> Result<Bytes> {
-    let mut deframer = Deframer::new(most_bytes);
+pub(super) fn only(body: Bytes, most_bytes: usize, encoding: Encoding) -> Result<Bytes> {
+    let mut deframer = Deframer::new(most_bytes, encoding);
     deframer.push(body);
     match deframer.next()? {
         Some(message) if deframer.is_empty() => Ok(message),
         _ => Err(Error::new(INVALID_ARGUMENT, "the request is not exactly one message")),
+    }
+}
+
+/// A message that was compressed. It is not unpacked further than it may be large.
+fn unzipped(message: &[u8], most_bytes: usize) -> Result<Bytes> {
+    let mut whole = Vec::new();
+    let limit = u64::try_from(most_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let read = MultiGzDecoder::new(message).take(limit).read_to_end(&mut whole);
+    match read {
+        Ok(length) if length > most_bytes => {
+            let message = format!("a message is larger than {most_bytes} bytes");
+            Err(Error::new(PAYLOAD_TOO_LARGE, message).detail("max_bytes", most_bytes.to_string()))
+        }
+        Ok(_) => Ok(whole.into()),
+        Err(_) => Err(Error::new(INVALID_ARGUMENT, "a message is no gzip that could be read")),
     }
 }
 
@@ -114,6 +144,10 @@ pub(super) fn broken() -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test fails by panicking
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
     use futures::TryStreamExt as _;
 
     use super::*;
@@ -121,7 +155,8 @@ mod tests {
     async fn read(parts: &[&'static [u8]]) -> Result<Vec<Bytes>> {
         let parts: Vec<_> =
             parts.iter().map(|part| Ok::<_, Error>(Bytes::from_static(part))).collect();
-        stream(Body::from_stream(stream::iter(parts)), 4).try_collect().await
+        let body = Body::from_stream(stream::iter(parts));
+        stream(body, 4, Encoding::Identity).try_collect().await
     }
 
     #[tokio::test]
@@ -150,11 +185,38 @@ mod tests {
 
     #[test]
     fn a_unary_body_is_exactly_one_message() {
-        assert_eq!(only(Bytes::from_static(b"\0\0\0\0\x02hi"), 4).unwrap(), "hi");
+        let only = |body: &'static [u8]| only(Bytes::from_static(body), 4, Encoding::Identity);
+        assert_eq!(only(b"\0\0\0\0\x02hi").unwrap(), "hi");
         let wrong: [&[u8]; 4] =
             [b"", b"\0\0\0\0\x02h", b"\0\0\0\0\x02hi!", b"\0\0\0\0\0\0\0\0\0\0"];
         for body in wrong {
-            assert!(only(Bytes::from_static(body), 4).is_err(), "{body:?}");
+            assert!(only(body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_is_unpacked_as_far_as_it_may_be_large() {
+        let packed = |content: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        };
+        let framed = |flag: u8, content: &[u8]| {
+            let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+            Bytes::from([&[flag][..], &length, content].concat())
+        };
+        let read = |flag, content: &[u8]| only(framed(flag, content), 1000, Encoding::Gzip);
+        assert_eq!(read(1, &packed(b"hi")).unwrap(), "hi");
+        assert_eq!(read(1, &packed(&[7; 1000])).unwrap(), [7; 1000][..]);
+        assert_eq!(read(0, b"hi").unwrap(), "hi", "not every message is worth it");
+        let rows = [
+            (packed(&[7; 1001]), "PAYLOAD_TOO_LARGE"),
+            (packed(&[7; 5_000_000])[..900].to_vec(), "PAYLOAD_TOO_LARGE"),
+            (packed(b"hi")[..15].to_vec(), "INVALID_ARGUMENT"),
+            (b"hi".to_vec(), "INVALID_ARGUMENT"),
+        ];
+        for (content, reason) in rows {
+            assert_eq!(read(1, &content).unwrap_err().code().reason, reason);
         }
     }
 }

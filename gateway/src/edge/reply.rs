@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::messages::Deframer;
+use super::messages::{Deframer, Encoding};
 use crate::error;
 use crate::route::Rpc;
 
@@ -116,7 +116,12 @@ pub(super) struct Replies {
 impl Replies {
     /// The messages of these parts.
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, deframer: Deframer::new(MOST_BYTES), trailers: None, failed: false }
+        Self {
+            parts,
+            deframer: Deframer::new(MOST_BYTES, Encoding::Identity),
+            trailers: None,
+            failed: false,
+        }
     }
 
     /// The trailers, once the last message was taken.

@@ -1,14 +1,18 @@
 //! gRPC and gRPC-Web on the gateway's port, through the same policies.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::{StreamExt as _, stream};
 use gateway::GatewaySettings;
 use gateway::config::Rate;
 use http::Method;
+use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -54,7 +58,7 @@ macro_rules! call {
 }
 
 impl GrpcClient {
-    fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
         let origin = format!("http://{}", world.gateway.local_addr()).parse().unwrap();
         Self(Grpc::with_origin(client, origin))
@@ -68,7 +72,10 @@ impl GrpcClient {
         call!(self, unary, request, path).map(tonic::Response::into_inner)
     }
 
-    async fn watch(&mut self, topic: &str) -> Result<tonic::Response<Streaming<Item>>, Status> {
+    pub(crate) async fn watch(
+        &mut self,
+        topic: &str,
+    ) -> Result<tonic::Response<Streaming<Item>>, Status> {
         call!(self, server_streaming, Request::new(about(topic)), "/feed.v1.FeedService/Watch")
     }
 }
@@ -336,7 +343,7 @@ async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
     let _feed = Feed::start(&world).await;
     let body = framed(&about("fine").encode_to_vec());
     let rows = [
-        ("application/grpc", Some("gzip"), "12"),
+        ("application/grpc", Some("deflate"), "12"),
         ("application/grpc+json", None, "3"),
         ("application/grpc", None, "12"),
     ];
@@ -346,11 +353,70 @@ async fn what_is_compressed_or_no_protobuf_is_refused_by_the_protocols_rule() {
         let path = "/feed.v1.FeedService/GetItem";
         let reply = world.rest().send(Method::POST, path, &headers, body.clone()).await;
         assert_eq!((reply.status, reply.header("grpc-status")), (200, status), "{media_type}");
-        assert_eq!(reply.header("grpc-accept-encoding"), "identity");
+        assert_eq!(reply.header("grpc-accept-encoding"), "identity,gzip");
         if (media_type, encoding) == ("application/grpc", None) {
             assert!(reply.header("grpc-message").contains("HTTP/2"), "trailers would be lost");
         }
     }
+}
+
+#[tokio::test]
+async fn messages_may_come_in_gzip() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let packed = |message: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(message).unwrap();
+        let mut framed = framed(&encoder.finish().unwrap()).to_vec();
+        framed[0] = 1;
+        framed
+    };
+    let send = async |media_type: &str, path: &str, body: Vec<u8>| {
+        let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+        let request = http::Request::post(format!("http://{}{path}", world.gateway.local_addr()))
+            .header("content-type", media_type)
+            .header("grpc-encoding", "gzip")
+            .header("authorization", bearer)
+            .body(http_body_util::Full::new(Bytes::from(body)))
+            .unwrap();
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let reply = client.request(request).await.unwrap();
+        assert_eq!(reply.headers()["grpc-accept-encoding"], "identity,gzip");
+        let (head, body) = reply.into_parts();
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let status = head.headers.get("grpc-status").or(trailers.get("grpc-status")).cloned();
+        let status = status.map(|status| status.to_str().unwrap().to_owned());
+        (status.unwrap_or_default(), body.to_bytes())
+    };
+    let get = "/feed.v1.FeedService/GetItem";
+    let request = about("fine").encode_to_vec();
+    let (status, body) = send("application/grpc", get, packed(&request)).await;
+    assert_eq!((status.as_str(), body), ("0", framed(&item(1).encode_to_vec())));
+    let (_, body) = send("application/grpc-web+proto", get, packed(&request)).await;
+    assert_eq!(frames(body)[0].1, item(1).encode_to_vec());
+
+    let notes = [2, 3].map(|weight| Note { shelf: "s1".into(), weight, ..Note::default() });
+    let [first, second] = notes.map(|note| note.encode_to_vec());
+    // A message that is not worth it stays as it is.
+    let both = [packed(&first), framed(&second).to_vec()].concat();
+    let (status, body) = send("application/grpc", "/feed.v1.FeedService/Collect", both).await;
+    let summary = Summary::decode(frames(body)[0].1.clone()).unwrap();
+    assert_eq!((status.as_str(), summary.count, summary.total), ("0", 2, 5));
+
+    // A few bytes on the way, a thousand times the limit when they are unpacked.
+    let bomb = packed(&vec![0; 4 << 20]);
+    assert!(bomb.len() < 8192);
+    let (status, _) = send("application/grpc", get, packed(&vec![0; 5000])).await;
+    assert_eq!(status, "8", "the limit is for what they are unpacked");
+    let (status, _) = send("application/grpc", "/feed.v1.FeedService/Collect", bomb).await;
+    assert_eq!(status, "8");
+    let mut torn = packed(&request);
+    torn.truncate(torn.len() - 4);
+    torn[4] -= 4;
+    let (status, _) = send("application/grpc", get, torn).await;
+    assert_eq!(status, "3");
+    feed.calls_under_way(0).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub struct FakeBilling {
     changed: Arc<Notify>,
     /// Whether questions about users are refused, as by a billing that has too much to do.
     refuses: Arc<AtomicBool>,
+    /// Whether it tells that users changed plans and not which, as who was away for long hears it.
+    forgets: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -52,6 +54,7 @@ impl FakeBilling {
             plans: Arc::default(),
             changed: Arc::default(),
             refuses: Arc::default(),
+            forgets: Arc::default(),
             asked: Arc::default(),
         }
     }
@@ -67,6 +70,11 @@ impl FakeBilling {
     /// Whether it refuses questions about users, though it tells who changed plans.
     pub fn refuse_questions(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Whether it tells that users changed plans and not which.
+    pub fn forget_changes(&self, forgets: bool) {
+        self.forgets.store(forgets, Ordering::SeqCst);
     }
 
     /// How many questions about users it was asked.
@@ -103,11 +111,13 @@ impl FakeBilling {
             let proto::Plan { id: plan, features, .. } = self.plan_of(user_id);
             proto::PlanChange { user_id: user_id.clone(), plan, features }
         };
+        let news = changes.get(known..).unwrap_or_default();
+        let forgotten = self.forgets.load(Ordering::SeqCst) && !news.is_empty();
         proto::WatchPlansResponse {
             revision: revision_of(changes),
             elapsed: elapsed.try_into().ok(),
-            changes: changes.iter().skip(known).map(change).collect(),
-            incomplete: false,
+            changes: news.iter().filter(|_| !forgotten).map(change).collect(),
+            incomplete: forgotten,
             catalogue: "the one".into(),
         }
     }

@@ -137,6 +137,24 @@ async fn a_plan_is_known_and_its_change_seen_without_asking_billing() {
 }
 
 #[tokio::test]
+async fn changes_that_billing_cannot_tell_make_everything_known_be_asked_again() {
+    let world = World::new().await;
+    world.billing.subscribe(USER, "ai");
+    let rest = world.as_user(USER);
+    eventually("the plan is known", async || {
+        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
+    })
+    .await;
+    world.billing.forget_changes(true);
+    world.billing.subscribe(USER, "free");
+    // What is known of a plan is fresh for a minute, and nobody says whose has changed.
+    within(Duration::from_secs(10), "the change is found out", async || {
+        (rest.get("/api/v1/recommendations").await.status == 403).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn billing_is_asked_in_the_background_and_seldom() {
     let world = World::new().await;
     world.billing.subscribe(USER, "ai");

@@ -67,6 +67,30 @@ async fn a_key_is_of_one_request() {
 }
 
 #[tokio::test]
+async fn a_service_that_keeps_keys_itself_gets_each_request_with_its_key() {
+    let world = World::new().await;
+    let ada = world.as_user(USER);
+    for body in ["{}", "{ }", "{}"] {
+        let headers = [JSON, ("idempotency-key", "\"key-1\"")];
+        let reply = ada.send(Method::POST, "/api/v1/stamps", &headers, body.into()).await;
+        assert_eq!(reply.data()["metadata"]["idempotency-key"], "\"key-1\"");
+        assert_eq!(
+            reply.header("idempotency-replayed"),
+            "",
+            "whether it is one is not ours to say"
+        );
+    }
+    assert_eq!(world.call_count(), 3);
+    // The gateway has claimed nothing, so that the key is as new to it.
+    let lent = borrow(&ada, "b1", "\"key-1\"").await;
+    assert_eq!((lent.status, lent.header("idempotency-replayed")), (200, ""));
+    let document = world.rest().get("/openapi.json").await.expect(200);
+    let parameters = document["paths"]["/api/v1/stamps"]["post"]["parameters"].clone();
+    let taken = |name: &str| parameters.as_array().unwrap().iter().any(|one| one["name"] == name);
+    assert!(taken("idempotency-key") && !taken("Idempotency-Key"), "{parameters}");
+}
+
+#[tokio::test]
 async fn a_header_that_is_no_key_is_refused_and_one_that_is_not_needed_is_passed_over() {
     let world = World::new().await;
     let ada = world.as_user(USER);

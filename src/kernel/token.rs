@@ -179,9 +179,16 @@ impl Verifier {
             return Err(expired());
         }
         if self.revoked.contains(&claims.sid).await? {
-            return Err(refused("the session is over"));
+            return Err(session_over());
         }
         Ok(claims)
+    }
+
+    /// Waits until it is heard that a session is over, and returns how its calls are refused: what goes
+    /// on for long is to end with the session in whose name it began.
+    pub async fn ended(&self, session_id: &str) -> Error {
+        self.revoked.ended(session_id).await;
+        session_over()
     }
 
     async fn check(&self, token: &str) -> Result<Verified> {
@@ -212,6 +219,10 @@ impl std::fmt::Debug for Verifier {
 
 fn refused(message: &str) -> Error {
     Error::new(UNAUTHENTICATED, message)
+}
+
+fn session_over() -> Error {
+    refused("the session is over")
 }
 
 fn expired() -> Error {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     deadline: Pin<Box<Sleep>>,
     /// What was wrong with the messages that the caller sent, if they are a stream.
     fault: Option<oneshot::Receiver<Error>>,
+    /// What ends the call before its time.
+    cut: BoxFuture<'static, Error>,
 }
 
 impl Parts {
@@ -50,10 +53,11 @@ impl Parts {
         body: Body,
         deadline: Instant,
         fault: Option<oneshot::Receiver<Error>>,
+        cut: BoxFuture<'static, Error>,
     ) -> Self {
         let ended = metadata.contains_key(Status::GRPC_STATUS);
         let deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
-        Self { rpc, body, ended, deadline, fault }
+        Self { rpc, body, ended, deadline, fault, cut }
     }
 
     /// What comes next. An error is how the call failed, and the last that comes.
@@ -66,6 +70,9 @@ impl Parts {
             if let Ok(fault) = fault {
                 return Poll::Ready(Err(fault));
             }
+        }
+        if let Poll::Ready(error) = self.cut.poll_unpin(context) {
+            return Poll::Ready(Err(error));
         }
         if self.deadline.poll_unpin(context).is_ready() {
             return Poll::Ready(Err(self.late()));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use http_body::Frame;
@@ -12,6 +13,7 @@ use mainstay::kernel::call;
 use mainstay::kernel::channel::{UnaryOptions, UnaryReply, framed};
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::policy::StreamRules;
+use mainstay::kernel::server::Ending;
 use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::body::Body;
@@ -57,10 +59,42 @@ pub(super) async fn stream(exchange: &Exchange, sending: Sending) -> Result<Stre
     let channel = (exchange.edge.channels)(&rpc.service);
     let metadata = handed_on(exchange);
     let call = channel.stream(&rpc.grpc_path, body, metadata, left(exchange));
-    let (reply, fault) = begun(within(exchange, call), fault).await?;
+    let mut cut = cut(exchange);
+    let (reply, fault) = tokio::select! {
+        begun = begun(within(exchange, call), fault) => begun?,
+        error = &mut cut => return Err(error),
+    };
     let reply = reply.map_err(|status| failed(exchange, &status))?;
-    let parts = Parts::new(Arc::clone(rpc), &reply.metadata, reply.body, deadline(exchange), fault);
+    let until = deadline(exchange);
+    let parts = Parts::new(Arc::clone(rpc), &reply.metadata, reply.body, until, fault, cut);
     Ok(Streamed { metadata: reply.metadata, parts })
+}
+
+/// Waits for what ends a stream before its time, for its caller to hear of it: the session in whose name
+/// it began is over, or the gateway is about to cut off what has not ended.
+fn cut(exchange: &Exchange) -> BoxFuture<'static, Error> {
+    let ending = exchange.head.extensions.get::<Ending>().cloned();
+    let session = exchange.call.user.as_ref().and_then(|user| user.session_id.clone());
+    let session = session.zip(exchange.edge.verifier.clone());
+    let restarts = async move {
+        match ending {
+            Some(ending) => ending.closing().await,
+            None => std::future::pending().await,
+        }
+    };
+    let over = async move {
+        match session {
+            Some((session, verifier)) => verifier.ended(&session).await,
+            None => std::future::pending().await,
+        }
+    };
+    let first = async move {
+        tokio::select! {
+            error = over => error,
+            () = restarts => Error::unavailable("the gateway restarts: call again"),
+        }
+    };
+    first.boxed()
 }
 
 /// Runs within the exchange's call, from which the channel takes request id, user and deadline.

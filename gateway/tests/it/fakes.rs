@@ -25,6 +25,11 @@ impl FakeAuth {
         Self { pair, ended: Arc::default() }
     }
 
+    /// Ends the session of a user's tokens.
+    pub(crate) fn end_session(&self, user: &str) {
+        self.ended.lock().unwrap().push(format!("session-{user}"));
+    }
+
     /// A token of a user on a plan, in the session `session-<user>`.
     pub(crate) fn token(&self, user: &str, plan: &str) -> String {
         self.token_with(user, plan, |_, _| {})

@@ -199,6 +199,7 @@ impl Feed {
             "many" => items(1000).boxed(),
             "endless" => items(usize::MAX).boxed(),
             "empty" => stream::empty().boxed(),
+            _ if after == "wait" => items(2).chain(stream::pending()).boxed(),
             _ => items(3).boxed(),
         };
         let mut reply = tonic::Response::new(Held(items, under_way).boxed());

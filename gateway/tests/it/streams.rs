@@ -9,11 +9,14 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use mainstay::kernel::lifecycle::Drained;
 use mainstay_testing::Reply;
 use serde_json::{Value as Json, json};
+use tonic::Code;
 
 use crate::errors::refusal;
 use crate::feed::Feed;
+use crate::grpc::GrpcClient;
 use crate::world::{OTHER, USER, World};
 
 const LINES: (&str, &str) = ("accept", "application/x-ndjson");
@@ -43,10 +46,18 @@ struct Coming {
 
 impl Coming {
     async fn begin(world: &World, path: &str, accept: &str) -> Self {
+        Self::with(world, path, &[("accept", accept)]).await
+    }
+
+    async fn with(world: &World, path: &str, headers: &[(&str, &str)]) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let uri = format!("http://{}{path}", world.gateway.local_addr());
-        let request = Request::get(uri).header("accept", accept).body(Empty::<Bytes>::new());
-        let response = client.request(request.unwrap()).await.unwrap();
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let response = client.request(request).await.unwrap();
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), read: BytesMut::new() }
     }
@@ -60,6 +71,13 @@ impl Coming {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), come).await.expect(text);
+    }
+
+    /// The last line, once all has come.
+    async fn last_line(mut self) -> Json {
+        self.read.extend_from_slice(&self.body.collect().await.unwrap().to_bytes());
+        let text = String::from_utf8_lossy(&self.read).into_owned();
+        serde_json::from_str(text.lines().last().unwrap()).unwrap()
     }
 }
 
@@ -199,6 +217,45 @@ async fn a_gateway_that_ends_lets_its_listeners_go() {
     let (rest, _) = tokio::join!(coming.body.collect(), gateway.drain());
     assert!(rest.unwrap().to_bytes().is_empty(), "it ends, and does not break off");
     feed.calls_under_way(0).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_outlasts_the_drain_says_why_it_ends() {
+    let world = World::build(|mesh| {
+        let mut settings = mesh.settings(gateway::SERVICE, GatewaySettings::default());
+        settings.kernel.lifecycle.drain_deadline = Duration::from_secs(4);
+        settings
+    })
+    .await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut lines = Coming::begin(&world, "/api/v1/feeds/then-silent", LINES.1).await;
+    lines.until("item 2").await;
+    let mut rpc = GrpcClient::new(&world).watch("then-silent").await.unwrap().into_inner();
+    assert!(rpc.message().await.is_ok() && rpc.message().await.is_ok());
+    let World { gateway, .. } = world;
+    let (last, status, drained) = tokio::join!(lines.last_line(), rpc.message(), gateway.drain());
+    assert_eq!(last["error"]["code"], "UNAVAILABLE", "it has not just broken off");
+    let status = status.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("restarts"), "{status}");
+    assert_eq!(drained, Drained::InTime, "nothing had to be cut off");
+    feed.calls_under_way(0).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_session_in_whose_name_it_began() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+    let headers = [LINES, ("authorization", bearer.as_str())];
+    let mut lines = Coming::with(&world, "/api/v1/shelf-feeds/s1?after=wait", &headers).await;
+    lines.until("item 2").await;
+    let mut public = Coming::begin(&world, "/api/v1/feeds/then-silent", LINES.1).await;
+    public.until("item 2").await;
+    feed.calls_under_way(2).await;
+    world.auth.end_session(USER);
+    assert_eq!(lines.last_line().await["error"]["code"], "UNAUTHENTICATED");
+    feed.calls_under_way(1).await;
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub struct Peer {
 #[derive(Clone, Debug)]
 pub struct Ending {
     draining: CancellationToken,
+    closing: CancellationToken,
     aborted: CancellationToken,
     _task: TaskTrackerToken,
 }
@@ -70,6 +71,11 @@ impl Ending {
     /// Waits until the listener drains: what is under way is to come to its end.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    /// Waits until the listener is about to cut off what has not ended: there is time for a last word.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     /// Waits until the listener cuts off what has not ended.
@@ -82,6 +88,7 @@ impl State {
     fn ending(&self) -> Ending {
         Ending {
             draining: self.draining.clone(),
+            closing: self.closing.clone(),
             aborted: self.aborted.clone(),
             _task: self.tasks.token(),
         }

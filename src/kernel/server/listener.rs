@@ -19,6 +19,9 @@ use crate::kernel::settings::ServerLimits;
 /// The pause after the process has run out of file descriptors or memory for a connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+/// How long before the deadline of a drain streams are told to end; of a short one a quarter.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The most connections that can wait for a listener that closes, so that a flood cannot hold it up.
 const MOST_WAITING: usize = 1024;
 
@@ -43,6 +46,8 @@ pub(super) struct State {
     pub(super) leaving: CancellationToken,
     /// Cancelled: no new connections, finish the old ones.
     pub(super) draining: CancellationToken,
+    /// Cancelled: what still streams says its last words.
+    pub(super) closing: CancellationToken,
     /// Cancelled: end now.
     pub(super) aborted: CancellationToken,
     /// Requests in flight over all connections.
@@ -86,6 +91,7 @@ impl Listener {
         let state = Arc::new(State {
             leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
             aborted: CancellationToken::new(),
             in_flight: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
@@ -123,8 +129,9 @@ impl Serving {
 
     /// Ends in order: no new connections, `GOAWAY` and `Connection: close` on the old ones, then
     /// waits for the requests in flight, to the last byte of their replies. Connections on which
-    /// nothing happens are dropped after a short grace. What is not done by the `deadline` is cut
-    /// off; the number of such requests is returned.
+    /// nothing happens are dropped after a short grace. A moment before the `deadline`
+    /// [`Ending::closing`](super::Ending::closing) lets what still streams say that it ends. What is
+    /// not done by the deadline is cut off; the number of such requests is returned.
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.state.leaving.cancel();
         self.state.draining.cancel();
@@ -132,7 +139,13 @@ impl Serving {
             self.state.stopped_accepting.cancelled().await;
             self.state.tasks.wait().await;
         };
-        if tokio::time::timeout(deadline, finished).await.is_ok() {
+        let last_words = LAST_WORDS.min(deadline / 4);
+        let mut finished = std::pin::pin!(finished);
+        if tokio::time::timeout(deadline - last_words, finished.as_mut()).await.is_ok() {
+            return 0;
+        }
+        self.state.closing.cancel();
+        if tokio::time::timeout(last_words, finished).await.is_ok() {
             return 0;
         }
         let cut_off = self.in_flight();

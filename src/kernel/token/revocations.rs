@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{LEEWAY_SECONDS, MAX_TOKEN_SECONDS, RevocationSource, Revocations};
 use crate::kernel::error::{Error, Result};
@@ -35,6 +35,8 @@ pub(super) struct RevokedSessions {
     source: Arc<dyn RevocationSource>,
     /// When each was heard of.
     current: ArcSwapOption<HashMap<String, Instant>>,
+    /// Says that `current` has changed.
+    news: watch::Sender<()>,
     /// Held while the source is asked, so that many callers ask once.
     progress: Mutex<Progress>,
 }
@@ -47,7 +49,8 @@ struct Progress {
 
 impl RevokedSessions {
     pub(super) fn new(source: Arc<dyn RevocationSource>) -> Self {
-        Self { source, current: ArcSwapOption::empty(), progress: Mutex::default() }
+        let (news, _) = watch::channel(());
+        Self { source, current: ArcSwapOption::empty(), news, progress: Mutex::default() }
     }
 
     /// Whether a session is over. `UNAVAILABLE` before the first answer of the source.
@@ -55,7 +58,20 @@ impl RevokedSessions {
         if self.current.load().is_none() {
             self.first().await?;
         }
-        Ok(self.current.load().as_ref().is_some_and(|ended| ended.contains_key(session_id)))
+        Ok(self.has(session_id))
+    }
+
+    /// Waits until it is heard that a session is over.
+    pub(super) async fn ended(&self, session_id: &str) {
+        let mut news = self.news.subscribe();
+        while !self.has(session_id) {
+            // Fails only without a sender, which is ours.
+            let _ = news.changed().await;
+        }
+    }
+
+    fn has(&self, session_id: &str) -> bool {
+        self.current.load().as_ref().is_some_and(|ended| ended.contains_key(session_id))
     }
 
     /// Waits until the source knows of something new.
@@ -96,6 +112,7 @@ impl RevokedSessions {
             ended.retain(|_, heard| !is_stale(heard));
             ended.extend(session_ids.into_iter().map(|id| (id, now)));
             self.current.store(Some(Arc::new(ended)));
+            self.news.send_replace(());
         }
         progress.as_of = Some(as_of);
         Ok(())

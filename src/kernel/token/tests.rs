@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData as _};
 use serde_json::{Value, json};
@@ -269,6 +270,20 @@ async fn ended_sessions_are_refused_even_when_remembered() {
     let since = source.since.lock().unwrap().clone();
     let as_of = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
     assert_eq!(since, [None, Some(as_of), Some(as_of)]);
+}
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_a_session_hears_of_it() {
+    let (verifier, source) = verifier(&[]);
+    let mut waiting = Box::pin(verifier.ended("session"));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    source.ended.lock().unwrap().push("another".into());
+    verifier.revoked.refresh().await.unwrap();
+    assert!(waiting.as_mut().now_or_never().is_none(), "it is not the one");
+    source.ended.lock().unwrap().push("session".into());
+    verifier.revoked.refresh().await.unwrap();
+    assert!(waiting.await.is(&UNAUTHENTICATED));
+    assert!(verifier.ended("session").await.is(&UNAUTHENTICATED), "it is over already");
 }
 
 #[tokio::test]

@@ -13,6 +13,6 @@ mod connection;
 mod grpc;
 mod listener;
 
-pub use connection::{Ending, Peer};
+pub use connection::{Ending, Open, Peer};
 pub use grpc::{GrpcContext, grpc_app};
 pub use listener::{Listener, Serving};

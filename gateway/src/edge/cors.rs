@@ -15,15 +15,18 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
     VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Edge;
+use super::observe::Answered;
 use crate::config::{CorsGroup, GatewaySettings};
 
-const REPLY_HEADERS: HeaderValue = HeaderValue::from_static(
-    "etag, grpc-message, grpc-status, grpc-status-details-bin, idempotency-replayed, ratelimit, \
-     ratelimit-policy, retry-after, x-request-id",
-);
+/// The headers of replies that every page may read.
+const REPLY_HEADERS: &str = "etag, grpc-message, grpc-status, grpc-status-details-bin, \
+                             idempotency-replayed, ratelimit, ratelimit-policy, retry-after, x-request-id";
+
+/// Before the names of trailers that Connect has among the headers.
+const TRAILER: &str = "trailer-";
 
 /// Answers preflights and marks replies for the origins that the settings name.
 pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
@@ -34,8 +37,31 @@ pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next:
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight { preflight() } else { next.run(request).await };
     let policies = edge.policies.load();
-    policies.cors.group(uri.path()).mark(response.headers_mut(), origin.as_ref(), is_preflight);
+    let group = policies.cors.group(uri.path());
+    if !group.marks(response.headers_mut(), origin.as_ref()) {
+        return response;
+    }
+    match is_preflight {
+        true => group.permit(response.headers_mut()),
+        false => expose(&mut response),
+    }
     response
+}
+
+/// Lets the page read the gateway's own headers and those that the contract declares.
+fn expose(response: &mut Response) {
+    let declared = match response.extensions().get() {
+        Some(Answered::By(route)) => &*route.rpc.policy.response_headers,
+        Some(Answered::Rpc(rpc)) => &*rpc.policy.response_headers,
+        Some(Answered::Own(_)) | None => &[],
+    };
+    let trailers = response.headers().keys().filter(|name| name.as_str().starts_with(TRAILER));
+    let names = declared.iter().chain(trailers).map(HeaderName::as_str);
+    let value = std::iter::once(REPLY_HEADERS).chain(names).collect::<Vec<_>>().join(", ");
+    // Names of headers are always what may stand in one.
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, value);
+    }
 }
 
 fn preflight() -> Response {
@@ -77,6 +103,11 @@ impl CorsPolicies {
         Ok(Self { groups, default: Group::compile(&default)? })
     }
 
+    /// Whether pages of an origin may call a path.
+    pub(crate) fn lets(&self, path: &str, origin: &HeaderValue) -> bool {
+        self.group(path).lets(origin)
+    }
+
     fn group(&self, path: &str) -> &Group {
         self.groups.iter().find(|group| group.has(path)).unwrap_or(&self.default)
     }
@@ -101,22 +132,26 @@ impl Group {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
     }
 
-    fn mark(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>, is_preflight: bool) {
+    fn lets(&self, origin: &HeaderValue) -> bool {
+        self.is_open || self.origins.contains(origin)
+    }
+
+    /// Says whether pages of the origin may read the reply, and whether they may.
+    fn marks(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) -> bool {
         if !self.origins.is_empty() && !self.is_open {
             headers.append(VARY, HeaderValue::from_static("origin"));
         }
-        let Some(origin) = origin else { return };
-        if !self.is_open && !self.origins.contains(origin) {
-            return;
-        }
+        let Some(origin) = origin.filter(|origin| self.lets(origin)) else { return false };
         let allowed = if self.is_open { HeaderValue::from_static("*") } else { origin.clone() };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, REPLY_HEADERS);
-        if is_preflight {
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.headers.clone());
-            headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
-        }
+        true
+    }
+
+    /// Answers what a preflight asks.
+    fn permit(&self, headers: &mut HeaderMap) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.headers.clone());
+        headers.insert(ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
     }
 }
 

@@ -14,7 +14,7 @@ use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNIMPLEMENTED};
 
 use super::{connect, grpc};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
-use crate::route::{NoRoute, RouteTable, Rpc, Target};
+use crate::route::{Form, NoRoute, RouteTable, Rpc, Target};
 
 /// Header that only callers of Connect send.
 const CONNECT_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
@@ -165,7 +165,14 @@ fn route(table: &RouteTable, request: &Request) -> Result<Found> {
         return Ok(Found::Options(methods));
     }
     known(table)?;
-    match table.find(request.method(), path) {
+    let opens = opens_socket(request);
+    let method = if opens { &Method::GET } else { request.method() };
+    match table.find(method, path) {
+        Ok(target) if opens && target.route.form != Form::Socket => {
+            let allow = table.methods(path).into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let error = Error::new(METHOD_NOT_ALLOWED, "this path is for no WebSocket");
+            Err(error.detail(ALLOW_DETAIL, allow))
+        }
         Ok(target) => {
             let rpc = Arc::clone(&target.route.rpc);
             present(table, &rpc)?;
@@ -178,6 +185,14 @@ fn route(table: &RouteTable, request: &Request) -> Result<Found> {
             Err(Error::new(METHOD_NOT_ALLOWED, message).detail(ALLOW_DETAIL, allow))
         }
     }
+}
+
+/// Whether a WebSocket is asked for over HTTP/2 (RFC 8441): by CONNECT, at the path of its handshake over
+/// HTTP/1.1.
+fn opens_socket(request: &Request) -> bool {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    *request.method() == Method::CONNECT
+        && protocol.is_some_and(|name| name.as_str() == "websocket")
 }
 
 /// The media type without its parameters, in lower case; empty if there is none.

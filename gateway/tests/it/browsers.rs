@@ -6,6 +6,7 @@ use gateway::config::CorsGroup;
 use http::Method;
 use mainstay_testing::{Reply, eventually};
 
+use crate::feed::Feed;
 use crate::world::World;
 
 const APP: &str = "https://app.example.com";
@@ -64,6 +65,31 @@ async fn each_group_of_routes_has_its_own_pages() {
     let reply = world.rest().send(Method::GET, "/api/v1/books/b1", &origin, Bytes::new()).await;
     assert_eq!(reply.header("access-control-allow-origin"), PARTNER);
     assert!(reply.header("access-control-expose-headers").contains("etag"));
+}
+
+#[tokio::test]
+async fn a_page_reads_the_headers_that_the_contract_declares() {
+    let settings = GatewaySettings { cors_origins: vec![APP.into()], ..GatewaySettings::default() };
+    let world = World::with(settings).await;
+    let _feed = Feed::start(&world).await;
+    let exposed = async |path: &str, origin: &str| {
+        let reply = world.rest().send(Method::GET, path, &[("origin", origin)], Bytes::new()).await;
+        let exposed = reply.header("access-control-expose-headers").to_owned();
+        exposed.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
+    let item = exposed("/api/v1/items/x", APP).await;
+    let stream = exposed("/api/v1/feeds/fine", APP).await;
+    for names in [item, stream] {
+        assert!(has(&names, "etag") && has(&names, "x-feed-version"), "{names:?}");
+        assert!(has(&names, "x-feed-cost") && !has(&names, "x-feed-secret"), "{names:?}");
+    }
+    let connect = "/feed.v1.FeedService/GetItem?connect=v1&encoding=json&message=%7B%7D";
+    let names = exposed(connect, APP).await;
+    assert!(has(&names, "x-feed-version") && has(&names, "trailer-x-feed-cost"), "{names:?}");
+    let names = exposed("/plain/feeds/fine", APP).await;
+    assert!(has(&names, "etag") && !has(&names, "x-feed-version"), "it declares none: {names:?}");
+    assert_eq!(exposed("/api/v1/items/x", PARTNER).await, [""], "pages that may not call");
 }
 
 #[tokio::test]

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use gateway::GatewaySettings;
-use gateway::config::Rate;
+use gateway::config::{CorsGroup, Rate};
 use http::{HeaderValue, Request};
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mainstay::kernel::lifecycle::Running;
 use prost::Message as _;
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -20,7 +28,7 @@ use crate::world::{OTHER, USER, World};
 const CHAT: &str = "/api/v1/chat";
 const NOTES: &str = "/api/v1/shelves/s1/notes";
 
-struct Socket(WebSocketStream<TcpStream>);
+struct Socket<S = TcpStream>(WebSocketStream<S>);
 
 fn request(world: &World, path: &str, headers: &[(&'static str, &str)]) -> Request<()> {
     let address = world.gateway.local_addr();
@@ -45,7 +53,9 @@ impl Socket {
         let bearer = format!("Bearer {}", world.auth.token(user, "free"));
         Self::open(world, path, &[("authorization", &bearer)]).await.unwrap()
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     async fn say(&mut self, message: &Json) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
@@ -132,6 +142,90 @@ async fn each_frame_is_a_message_and_an_empty_one_the_end() {
     assert_eq!(notes.closed().await, 1000);
 }
 
+/// A connection over HTTP/2 on which CONNECT may open WebSockets.
+struct Shared {
+    sender: http2::SendRequest<Empty<Bytes>>,
+    origin: String,
+}
+
+impl Shared {
+    async fn connect(world: &World) -> Self {
+        let address = world.gateway.local_addr();
+        let tcp = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), tcp).await.unwrap();
+        tokio::spawn(connection);
+        let mut shared = Self { sender, origin: format!("http://{address}") };
+        // The server's settings, which say that it takes CONNECT, come before its first reply.
+        assert_eq!(shared.get("/nothing").await, 404);
+        shared
+    }
+
+    async fn get(&mut self, path: &str) -> u16 {
+        let request = Request::get(format!("{}{path}", self.origin)).body(Empty::new()).unwrap();
+        self.sender.send_request(request).await.unwrap().status().as_u16()
+    }
+
+    async fn open(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Socket<TokioIo<Upgraded>>, u16> {
+        let mut request = Request::connect(format!("{}{path}", self.origin))
+            .extension(Protocol::from_static("websocket"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::new()).unwrap();
+        let reply = self.sender.send_request(request).await.unwrap();
+        if reply.status() != 200 {
+            return Err(reply.status().as_u16());
+        }
+        let io = TokioIo::new(hyper::upgrade::on(reply).await.unwrap());
+        Ok(Socket(WebSocketStream::from_raw_socket(io, Role::Client, None).await))
+    }
+}
+
+#[tokio::test]
+async fn websockets_share_a_connection_over_http_2() {
+    let (world, feed, _running) = world().await;
+    let mut shared = Shared::connect(&world).await;
+    let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+    let bearer = ("authorization", bearer.as_str());
+    let version = ("sec-websocket-version", "13");
+    let mut chat = shared.open(CHAT, &[bearer, version]).await.ok().unwrap();
+    let mut notes = shared.open(NOTES, &[bearer, version]).await.ok().unwrap();
+    chat.say(&json!({ "text": "one" })).await;
+    notes.say(&json!({ "weight": 2 })).await;
+    assert_eq!(chat.hear().await["data"]["text"], "ONE");
+    assert_eq!(shared.get("/api/v1/books/b1").await, 200, "requests go on beside them");
+    chat.say(&json!({ "text": "two" })).await;
+    assert_eq!(chat.hear().await["data"]["text"], "TWO");
+    notes.end().await;
+    assert_eq!(notes.hear().await["data"]["total"], "2");
+    assert_eq!(notes.closed().await, 1000);
+    chat.say(&json!({ "text": "fail" })).await;
+    assert_eq!(chat.refused().await, ("BOOK_LENT".to_owned(), 4009));
+    feed.calls_under_way(0).await;
+
+    let foreign = ("origin", "https://evil.com");
+    for (path, headers, expected) in [
+        (CHAT, &[version][..], 401),
+        (CHAT, &[bearer], 426),
+        (CHAT, &[bearer, version, foreign], 403),
+        ("/api/v1/books/b1", &[version], 405),
+        ("/nothing", &[version], 404),
+    ] {
+        let refused = shared.open(path, headers).await.err();
+        assert_eq!(refused, Some(expected), "{path} {headers:?}");
+    }
+    let mut chat = shared.open(CHAT, &[bearer, version]).await.ok().unwrap();
+    chat.say(&json!({ "text": "a" })).await;
+    chat.hear().await;
+    let World { gateway, .. } = world;
+    let (code, _) = tokio::join!(chat.closed(), gateway.drain());
+    assert_eq!(code, 1012);
+}
+
 #[tokio::test]
 async fn who_wants_protobuf_gets_it() {
     let (world, _feed, _running) = world().await;
@@ -162,6 +256,47 @@ async fn a_handshake_passes_the_policies_that_need_no_message() {
     assert_eq!(plain.error_code(426), "UPGRADE_REQUIRED");
     assert_eq!(plain.header("upgrade"), "websocket");
     assert_eq!(status(&world, CHAT, &[bearer]).await, 429);
+}
+
+#[tokio::test]
+async fn a_page_connects_where_the_group_of_the_route_lets_it() {
+    let chat = CorsGroup {
+        prefix: CHAT.into(),
+        origins: vec!["https://chat.example.com".into()],
+        ..CorsGroup::default()
+    };
+    let settings = GatewaySettings {
+        cors_origins: vec!["https://app.example.com".into()],
+        cors_groups: vec![chat],
+        ..GatewaySettings::default()
+    };
+    let (world, _feed, _running) = with(settings).await;
+    let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+    for (path, origin, expected) in [
+        (CHAT, "https://chat.example.com", 101),
+        (CHAT, "https://app.example.com", 403),
+        (NOTES, "https://app.example.com", 101),
+        (NOTES, "https://chat.example.com", 403),
+    ] {
+        let headers = [("authorization", bearer.as_str()), ("origin", origin)];
+        assert_eq!(status(&world, path, &headers).await, expected, "{path} {origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_ends_with_the_session_in_whose_name_it_began() {
+    let (world, feed, _running) = world().await;
+    let mut chat = Socket::of(&world, USER, CHAT).await;
+    let mut other = Socket::of(&world, OTHER, CHAT).await;
+    for socket in [&mut chat, &mut other] {
+        socket.say(&json!({ "text": "a" })).await;
+        socket.hear().await;
+    }
+    world.auth.end_session(USER);
+    assert_eq!(chat.refused().await, ("UNAUTHENTICATED".to_owned(), 4016));
+    feed.calls_under_way(1).await;
+    other.say(&json!({ "text": "b" })).await;
+    assert_eq!(other.hear().await["data"]["text"], "B", "the other goes on");
 }
 
 #[tokio::test]

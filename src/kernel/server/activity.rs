@@ -72,6 +72,12 @@ impl InFlight {
     }
 }
 
+impl std::fmt::Debug for InFlight {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("InFlight").finish_non_exhaustive()
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.activity.send_modify(|activity| activity.in_flight -= 1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Version};
+use http::{HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -84,6 +84,13 @@ impl Ending {
     }
 }
 
+/// What CONNECT opens over HTTP/2 lives on a connection that others share; as long as a clone of this
+/// is there, the connection is not taken for idle. An extension of such requests.
+#[derive(Clone, Debug)]
+pub struct Open {
+    _guard: Arc<InFlight>,
+}
+
 impl State {
     fn ending(&self) -> Ending {
         Ending {
@@ -155,6 +162,10 @@ where
         request.extensions_mut().insert(ConnectInfo(peer.address));
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(acceptance.state.ending());
+        if *request.method() == Method::CONNECT {
+            let open = Open { _guard: Arc::new(InFlight::start(&activity, &acceptance.state)) };
+            request.extensions_mut().insert(open);
+        }
         let last = (request.version() < Version::HTTP_2).then(|| acceptance.state.leaving.clone());
         let reply = app.clone().call(request);
         async move {
@@ -165,7 +176,7 @@ where
             Ok::<_, Infallible>(guard.until_sent(response))
         }
     });
-    let builder = builder(&acceptance.limits);
+    let builder = builder(&acceptance);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
@@ -185,7 +196,8 @@ where
     }
 }
 
-fn builder(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
+fn builder(acceptance: &Acceptance) -> auto::Builder<TokioExecutor> {
+    let limits = &acceptance.limits;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -201,5 +213,9 @@ fn builder(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
+    if acceptance.is_for_anyone {
+        // WebSockets over HTTP/2 (RFC 8441).
+        builder.http2().enable_connect_protocol();
+    }
     builder
 }

@@ -1,4 +1,4 @@
-//! Streams of a caller over a WebSocket (RFC 6455): one message a frame.
+//! Streams of a caller over a WebSocket (RFC 6455, over HTTP/2 RFC 8441): one message a frame.
 //!
 //! A text frame is a message as JSON, a binary frame one in protobuf encoding; an empty text frame ends the
 //! caller's stream. Replies come in the same way. What goes wrong is a last text frame `{"error": …}` and the
@@ -13,15 +13,16 @@ use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _, TryFutureExt as _};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, request};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use mainstay::kernel::error::{
     Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, PERMISSION_DENIED, RATE_LIMITED, Result,
 };
 use mainstay::kernel::policy::EdgeStyle;
-use mainstay::kernel::server::Ending;
+use mainstay::kernel::server::{Ending, Open};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
@@ -31,6 +32,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::Instrument as _;
 
+use super::super::cors::CorsPolicies;
 use super::super::exchange::{Exchange, Sending};
 use super::super::messages::Messages;
 use super::super::reply::Replies;
@@ -47,6 +49,9 @@ const PROTO: &str = "mainstay.proto";
 /// Before an access token among the protocols: a page in a browser can set no header.
 const BEARER: &str = "mainstay.bearer.";
 
+/// The version of RFC 6455.
+const VERSION: &str = "13";
+
 /// Close codes of an application begin here (RFC 6455, section 7.4.2).
 const CLOSE_CODES: u16 = 4000;
 /// How long the other side may take to close, too.
@@ -62,6 +67,7 @@ pub(crate) struct Upgrade {
     response: http::Response<()>,
     as_proto: bool,
     ending: Option<Ending>,
+    open: Option<Open>,
 }
 
 /// The access token among the protocols of a WebSocket, where no header has one.
@@ -76,15 +82,12 @@ pub(in super::super) fn offered_token(exchange: &Exchange) -> Option<&str> {
 /// Answers the handshake, if the request is one and its page may connect.
 pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
     let head = &mut exchange.head;
-    if !origin_may(&exchange.edge.settings.cors_origins, &head.headers) {
+    let policies = exchange.edge.policies.load();
+    if !page_may(&policies.cors, &head.uri, &head.headers) {
         return Err(Error::new(PERMISSION_DENIED, "pages of this origin may not connect"));
     }
     let needed = || Error::new(UPGRADE_REQUIRED, "this path is for WebSockets (RFC 6455)");
-    let mut request = Request::new(());
-    *request.method_mut() = head.method.clone();
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.headers.clone();
-    let mut response = create_response(&request).map_err(|_| needed())?;
+    let mut response = accepted(head).ok_or_else(needed)?;
     let on = head.extensions.remove::<OnUpgrade>().ok_or_else(needed)?;
     let spoken = protocols(&head.headers).find(|protocol| [JSON, PROTO].contains(protocol));
     if let Some(protocol) = spoken.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
@@ -92,7 +95,23 @@ pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
     }
     let as_proto = spoken == Some(PROTO);
     let ending = head.extensions.get::<Ending>().cloned();
-    Ok(Sending::Socket(Box::new(Upgrade { on, response, as_proto, ending })))
+    let open = head.extensions.remove::<Open>();
+    Ok(Sending::Socket(Box::new(Upgrade { on, response, as_proto, ending, open })))
+}
+
+/// The answer to a sound handshake: 101 over HTTP/1.1; over HTTP/2, where CONNECT asks for it, 200 (RFC
+/// 8441, section 5).
+fn accepted(head: &request::Parts) -> Option<http::Response<()>> {
+    if head.method == Method::CONNECT {
+        let is_known =
+            head.headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|stated| stated == VERSION);
+        return is_known.then(|| http::Response::new(()));
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers.clone();
+    create_response(&request).ok()
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -100,27 +119,28 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// A browser says which page connects, and asks nobody whether it may: that is ours to refuse.
-fn origin_may(origins: &[String], headers: &HeaderMap) -> bool {
+/// A browser says which page connects, and asks nobody whether it may: that is ours to refuse. Pages of
+/// the gateway's own host may, and those that the route's group names.
+fn page_may(cors: &CorsPolicies, uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
+    let own = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let own = origin.split_once("://").map(|(_, host)| host);
-    (own.is_some() && own == host) || origins.iter().any(|known| known == "*" || known == origin)
+    // HTTP/2 has the host in the address.
+    let host = host.or(uri.authority().map(Authority::as_str));
+    own.is_some_and(|(_, own)| Some(own) == host) || cors.lets(uri.path(), origin)
 }
 
 /// Switches the protocol; the call goes on by itself from here.
 pub(super) fn call(exchange: &Exchange, target: &Arc<Target>, upgrade: Upgrade) -> Response {
-    let Upgrade { on, response, as_proto, ending } = upgrade;
+    let Upgrade { on, response, as_proto, ending, open } = upgrade;
     let call = SocketCall { exchange: exchange.clone(), target: Arc::clone(target), as_proto };
     let served = async move {
+        let _open = open;
         let Ok(upgraded) = on.await else { return };
         call.serve(upgraded, ending).await;
     };
     tokio::spawn(served.in_current_span());
-    let mut switching = response.map(|()| Body::empty());
-    *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    switching
+    response.map(|()| Body::empty())
 }
 
 /// A call that is made over a WebSocket.
@@ -330,27 +350,49 @@ async fn aborted_by(ending: Option<&Ending>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
 mod tests {
     use super::*;
+    use crate::config::{CorsGroup, GatewaySettings};
 
     #[test]
-    fn a_page_connects_from_its_own_host_or_from_an_origin_that_is_named() {
-        let named = ["https://app.example.com".to_owned()];
+    fn a_page_connects_from_its_own_host_or_from_an_origin_that_its_group_names() {
+        let chat = CorsGroup {
+            prefix: "/chat".into(),
+            origins: vec!["https://chat.example.com".into()],
+            ..CorsGroup::default()
+        };
+        let settings = GatewaySettings {
+            cors_origins: vec!["https://app.example.com".into()],
+            cors_groups: vec![chat],
+            ..GatewaySettings::default()
+        };
+        let named = CorsPolicies::compile(&settings).unwrap();
+        let nobody = CorsPolicies::compile(&GatewaySettings::default()).unwrap();
         let rows = [
-            (&[][..], None, true),
-            (&[], Some("http://edge.example.com"), true),
-            (&[], Some("https://app.example.com"), false),
-            (&named[..], Some("https://app.example.com"), true),
-            (&named, Some("https://app.example.com.evil.com"), false),
-            (&named, Some("null"), false),
+            (&nobody, "/talk", None, true),
+            (&nobody, "/talk", Some("http://edge.example.com"), true),
+            (&nobody, "/talk", Some("https://app.example.com"), false),
+            (&named, "/talk", Some("https://app.example.com"), true),
+            (&named, "/talk", Some("https://app.example.com.evil.com"), false),
+            (&named, "/talk", Some("https://chat.example.com"), false),
+            (&named, "/talk", Some("null"), false),
+            (&named, "/chat", Some("https://chat.example.com"), true),
+            (&named, "/chat/1", Some("https://app.example.com"), false),
+            (&named, "/chat", Some("https://edge.example.com"), true),
         ];
-        for (origins, origin, may) in rows {
+        for (cors, path, origin, may) in rows {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static("edge.example.com"));
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, HeaderValue::from_static(origin));
             }
-            assert_eq!(origin_may(origins, &headers), may, "{origin:?}");
+            let uri = Uri::from_static(path);
+            assert_eq!(page_may(cors, &uri, &headers), may, "{path} {origin:?}");
         }
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, HeaderValue::from_static("https://edge.example.com"));
+        let of_http_2 = Uri::from_static("https://edge.example.com/chat");
+        assert!(page_may(&nobody, &of_http_2, &headers));
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn message(
             stream::resume(exchange);
             Ok(Sending::One)
         }
-        Form::Upload => upload::messages(exchange, target, body),
+        Form::Upload => upload::messages(exchange, target, body).await,
         Form::Socket => {
             exchange.parameters = query::parse(exchange.head.uri.query())?;
             socket::handshake(exchange)

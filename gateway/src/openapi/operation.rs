@@ -115,7 +115,7 @@ fn request_body(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -
         _ if route.form == Form::Socket => return None,
         Body::Raw | Body::RawField(_) => {
             let mut content = json!({ "*/*": { "schema": {} } });
-            if route.form == Form::Unary {
+            if matches!(route.form, Form::Unary | Form::Upload) {
                 content["multipart/form-data"] = stream::form();
             }
             return Some(json!({ "required": true, "content": content }));

@@ -65,6 +65,8 @@ pub(crate) struct Summary {
     pub(crate) name: String,
     #[prost(string, tag = "5")]
     pub(crate) content_type: String,
+    #[prost(string, tag = "6")]
+    pub(crate) label: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -81,6 +83,8 @@ pub(crate) struct Piece {
     pub(crate) name: String,
     #[prost(message, optional, tag = "2")]
     pub(crate) content: Option<HttpBody>,
+    #[prost(string, tag = "3")]
+    pub(crate) label: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -248,7 +252,8 @@ impl Feed {
             summary.count += 1;
             summary.total += bytes;
             summary.largest = summary.largest.max(bytes);
-            (summary.name, summary.content_type) = (piece.name, content.content_type);
+            (summary.name, summary.label) = (piece.name, piece.label);
+            summary.content_type = content.content_type;
         }
         Ok(tonic::Response::new(summary))
     }

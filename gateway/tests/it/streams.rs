@@ -308,7 +308,9 @@ async fn the_document_says_in_what_messages_travel() {
     assert!(chat["responses"].get("101").is_some() && chat.get("requestBody").is_none(), "{chat}");
     let notes = operation("/api/v1/shelves/{shelf}/notes", "get");
     assert!(notes["description"].as_str().unwrap().contains("WebSocket"), "{notes}");
-    for path in ["/api/v1/attachments/{name}", "/api/v1/raw-attachments/{name}"] {
+    for path in
+        ["/api/v1/attachments/{name}", "/api/v1/raw-attachments/{name}", "/api/v1/files/{name}"]
+    {
         let body = &operation(path, "post")["requestBody"]["content"];
         assert!(body.get("multipart/form-data").is_some(), "{path}: {body}");
     }

@@ -92,3 +92,46 @@ async fn a_form_fills_fields_and_its_file_is_the_body() {
     let reply = post(&world, "/api/v1/attachments/x", BOUNDARY, large).await;
     assert_eq!(refusal(&reply, 413), "PAYLOAD_TOO_LARGE");
 }
+
+#[tokio::test]
+async fn the_file_of_a_form_is_sent_in_pieces_too() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let file = "name=\"file\"; filename=\"a.csv\"\r\nContent-Type: text/csv";
+    let label = ("name=\"label\"", "of 2026");
+    let content = "x".repeat(200_000);
+    let sent = form(&[label, (file, &content)]);
+    let reply = post(&world, "/api/v1/files/big.csv", BOUNDARY, sent).await.data();
+    assert_eq!(reply["total"], "200000");
+    assert!(reply["count"].as_i64().unwrap() >= 4, "{reply}");
+    assert!(reply["largest"].as_str().unwrap().parse::<usize>().unwrap() <= 65_536, "{reply}");
+    let said = ["name", "content_type", "label"].map(|field| reply[field].as_str().unwrap());
+    assert_eq!(said, ["big.csv", "text/csv", "of 2026"]);
+    let empty = post(&world, "/api/v1/files/x", BOUNDARY, form(&[(file, "")])).await.data();
+    assert_eq!((&empty["count"], &empty["total"]), (&json!(1), &json!("0")));
+
+    let rows = [
+        (form(&[label]), "no part with a file name"),
+        (form(&[(file, "a"), (file, "b")]), "more than one file"),
+        (form(&[(file, "a"), label]), "put the file last"),
+        (form(&[("name=\"colour\"", "b"), (file, "a")]), "colour"),
+        (form(&[("name=\"name\"", "y"), (file, "a")]), "name"),
+        (form(&vec![label; 102]), "more than 100 parts"),
+        ("--cut\r\nnonsense".to_owned(), "no form"),
+        (form(&[(file, "a")]).replace("--cut--", ""), "no form"),
+    ];
+    for (body, what) in rows {
+        let reply = post(&world, "/api/v1/files/x", BOUNDARY, body).await;
+        assert_eq!(refusal(&reply, 400), "INVALID_ARGUMENT", "{what}");
+        assert!(reply.text().contains(what), "{what}: {}", reply.text());
+    }
+    let large = form(&[(file, &"x".repeat(300_000))]);
+    let pieces = [Ok::<_, std::io::Error>(Bytes::from(large))];
+    let body = axum::body::Body::from_stream(futures::stream::iter(pieces));
+    let uri = format!("http://{}/api/v1/files/x", world.gateway.local_addr());
+    let request = http::Request::post(uri).header("content-type", BOUNDARY).body(body).unwrap();
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+    let reply = client.build_http::<axum::body::Body>().request(request).await.unwrap();
+    assert_eq!(reply.status(), 413, "the limit is for all of the form");
+    feed.calls_under_way(0).await;
+}

@@ -1,4 +1,4 @@
-//! Uploads: a body cut into messages as it arrives, and forms of several parts.
+//! Uploads: a body or the file of a form, cut into messages as it arrives, and forms that are read whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt as _;
 use mainstay::kernel::error::{Error, INVALID_ARGUMENT, Result};
-use multer::{Constraints, Multipart};
+use multer::{Constraints, Field, Multipart};
 use prost_reflect::Kind;
 
 use super::super::body;
@@ -27,25 +27,34 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The most parts of a form.
 const MOST_PARTS: usize = 100;
 
-/// The body in chunks, each a message with what path and query say.
-pub(super) fn messages(
+/// The body in chunks, each a message with what path and query say. Of a form the file is what is sent;
+/// what else it says fills fields of each message, and so stands before the file.
+pub(super) async fn messages(
     exchange: &mut Exchange,
     target: &Arc<Target>,
     body: Body,
 ) -> Result<Sending> {
-    exchange.parameters = query::parse(exchange.head.uri.query())?;
+    let mut parameters = query::parse(exchange.head.uri.query())?;
     let most_bytes = exchange.rpc.policy.max_body_bytes;
     refuse_announced(&exchange.head.headers, most_bytes)?;
-    let chunks = Chunks {
+    let incoming = Incoming {
         body,
-        rest: Bytes::new(),
-        sent: false,
         left: most_bytes,
         most_bytes,
         timeout: exchange.edge.settings.body_timeout,
     };
+    let mut content_type = super::content_type(exchange).map(str::to_owned);
+    let source = match boundary(target, content_type.as_deref()) {
+        None => Source::Body(incoming),
+        Some(boundary) => {
+            let (form, of_file) = FormFile::begin(incoming, boundary, &mut parameters).await?;
+            content_type = Some(of_file);
+            Source::Form(Box::new(form))
+        }
+    };
+    exchange.parameters = parameters;
+    let chunks = Chunks { source, rest: Bytes::new(), sent: false };
     let (target, parameters) = (Arc::clone(target), exchange.parameters.clone());
-    let content_type = super::content_type(exchange).map(str::to_owned);
     let sent = stream::try_unfold(chunks, async move |mut chunks| {
         Ok(chunks.next().await?.map(|chunk| (chunk, chunks)))
     });
@@ -70,11 +79,43 @@ fn refuse_announced(headers: &HeaderMap, most_bytes: usize) -> Result<()> {
     }
 }
 
-/// What has come of a body and is not sent yet.
+/// What has come and is not sent yet.
 struct Chunks {
-    body: Body,
+    source: Source,
     rest: Bytes,
     sent: bool,
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// The body.
+    Body(Incoming),
+    /// The file of a form.
+    Form(Box<FormFile>),
+}
+
+impl Chunks {
+    /// The next chunk; of what is empty one that is empty.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        while self.rest.is_empty() {
+            let data = match &mut self.source {
+                Source::Body(body) => body.next().await?,
+                Source::Form(form) => form.next().await?,
+            };
+            match data {
+                None if self.sent => return Ok(None),
+                None => break,
+                Some(data) => self.rest = data,
+            }
+        }
+        self.sent = true;
+        Ok(Some(self.rest.split_to(self.rest.len().min(CHUNK_BYTES))))
+    }
+}
+
+/// A body as it arrives, within its limits.
+struct Incoming {
+    body: Body,
     /// How many bytes may still come.
     left: usize,
     most_bytes: usize,
@@ -82,25 +123,64 @@ struct Chunks {
     timeout: Duration,
 }
 
-impl Chunks {
-    /// The next chunk; of an empty body one that is empty.
+impl Incoming {
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        while self.rest.is_empty() {
-            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
-            let data = match frame.map_err(|_| body::too_slow(self.timeout))? {
-                None if self.sent => return Ok(None),
-                None => break,
-                Some(frame) => frame.map_err(|_| messages::broken())?.into_data(),
-            };
-            let data = data.unwrap_or_default();
-            self.left = self
-                .left
-                .checked_sub(data.len())
-                .ok_or_else(|| body::too_large(self.most_bytes))?;
-            self.rest = data;
+        let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
+        let Some(frame) = frame.map_err(|_| body::too_slow(self.timeout))? else { return Ok(None) };
+        let data = frame.map_err(|_| messages::broken())?.into_data().unwrap_or_default();
+        let left = self.left.checked_sub(data.len());
+        self.left = left.ok_or_else(|| body::too_large(self.most_bytes))?;
+        Ok(Some(data))
+    }
+}
+
+/// A form of which the file is read as it arrives.
+struct FormFile {
+    parts: Multipart<'static>,
+    /// The file, until its end.
+    file: Option<Field<'static>>,
+}
+
+impl FormFile {
+    /// Reads a form up to its file: the form, and the file's media type.
+    async fn begin(
+        body: Incoming,
+        boundary: String,
+        parameters: &mut Parameters,
+    ) -> Result<(Self, String)> {
+        let source = stream::try_unfold(body, async move |mut body| {
+            Ok::<_, Error>(body.next().await?.map(|data| (data, body)))
+        });
+        let constraints = Constraints::new();
+        let mut parts = Multipart::with_constraints(source, boundary, constraints);
+        for _ in 0..=MOST_PARTS {
+            let part = parts.next_field().await.map_err(fault)?.ok_or_else(without_file)?;
+            if part.file_name().is_some() {
+                let stated = part.content_type().map(ToString::to_string).unwrap_or_default();
+                return Ok((Self { parts, file: Some(part) }, stated));
+            }
+            let name = part.name().unwrap_or_default().to_owned();
+            parameters.push((name, part.text().await.map_err(fault)?));
         }
-        self.sent = true;
-        Ok(Some(self.rest.split_to(self.rest.len().min(CHUNK_BYTES))))
+        Err(too_many_parts())
+    }
+
+    /// What comes next of the file, after which nothing may follow.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some(file) = &mut self.file else { return Ok(None) };
+        if let Some(chunk) = file.chunk().await.map_err(fault)? {
+            return Ok(Some(chunk));
+        }
+        self.file = None;
+        match self.parts.next_field().await.map_err(fault)? {
+            None => Ok(None),
+            Some(part) if part.file_name().is_some() => Err(second_file()),
+            Some(_) => {
+                let message = "the form says more after its file, which is sent on as it arrives: \
+                               put the file last";
+                Err(Error::new(INVALID_ARGUMENT, message))
+            }
+        }
     }
 }
 
@@ -130,26 +210,43 @@ pub(super) async fn form(body: Bytes, boundary: String) -> Result<FormData> {
     let source = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     let mut parts = Multipart::with_constraints(source, boundary, Constraints::new());
     let (mut parameters, mut file) = (Parameters::new(), None);
-    while let Some(part) = parts.next_field().await.map_err(|_| malformed())? {
+    while let Some(part) = parts.next_field().await.map_err(fault)? {
         if part.file_name().is_none() {
             let name = part.name().unwrap_or_default().to_owned();
-            parameters.push((name, part.text().await.map_err(|_| malformed())?));
+            parameters.push((name, part.text().await.map_err(fault)?));
         } else if file.is_none() {
             let stated = part.content_type().map(ToString::to_string).unwrap_or_default();
-            file = Some((stated, part.bytes().await.map_err(|_| malformed())?));
+            file = Some((stated, part.bytes().await.map_err(fault)?));
         } else {
-            return Err(Error::new(INVALID_ARGUMENT, "the form has more than one file"));
+            return Err(second_file());
         }
         if parameters.len() > MOST_PARTS {
-            let message = format!("the form has more than {MOST_PARTS} parts");
-            return Err(Error::new(INVALID_ARGUMENT, message));
+            return Err(too_many_parts());
         }
     }
-    let missing = || Error::new(INVALID_ARGUMENT, "the form has no part with a file name");
-    let (content_type, file) = file.ok_or_else(missing)?;
+    let (content_type, file) = file.ok_or_else(without_file)?;
     Ok(FormData { parameters, content_type, file })
 }
 
-fn malformed() -> Error {
-    Error::new(INVALID_ARGUMENT, "the body is no form that could be read")
+/// What is wrong with the body, or else with the form.
+fn fault(error: multer::Error) -> Error {
+    let malformed = || Error::new(INVALID_ARGUMENT, "the body is no form that could be read");
+    match error {
+        multer::Error::StreamReadFailed(fault) => {
+            fault.downcast::<Error>().map_or_else(|_| malformed(), |fault| *fault)
+        }
+        _ => malformed(),
+    }
+}
+
+fn without_file() -> Error {
+    Error::new(INVALID_ARGUMENT, "the form has no part with a file name")
+}
+
+fn second_file() -> Error {
+    Error::new(INVALID_ARGUMENT, "the form has more than one file")
+}
+
+fn too_many_parts() -> Error {
+    Error::new(INVALID_ARGUMENT, format!("the form has more than {MOST_PARTS} parts"))
 }

@@ -92,11 +92,37 @@ fn parameters(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> 
         });
         parameters.push(parameter("header", "If-None-Match", false, schema));
     }
+    if route.form == Form::Stream && route.rpc.policy.resumption.is_some() {
+        let schema = json!({
+            "type": "string",
+            "description": "The `id` of the last event that the caller has: the stream goes on after it.",
+        });
+        parameters.push(parameter("header", "Last-Event-ID", false, schema));
+    }
     for header in &route.rpc.policy.request_headers {
         let schema = json!({ "type": "string" });
         parameters.push(parameter("header", header.as_str(), false, schema));
     }
+    parameters.extend(of_every_request());
     parameters
+}
+
+/// What every request may say.
+fn of_every_request() -> [Json; 2] {
+    let timeout = json!({
+        "type": "string",
+        "pattern": "^[1-9][0-9]{0,3}(\\.[0-9]{1,3})?s?$",
+        "description": "How long the caller waits, in seconds, such as `2` or `1.5s`: 504 after it. No longer \
+                        than the contract allows.",
+    });
+    let request_id = json!({
+        "type": "string",
+        "description": "The id that the request is to have in replies, logs and traces.",
+    });
+    [
+        parameter("header", "X-Request-Timeout", false, timeout),
+        parameter("header", "X-Request-Id", false, request_id),
+    ]
 }
 
 fn parameter(place: &str, name: &str, required: bool, mut schema: Json) -> Json {

@@ -40,7 +40,8 @@ async fn the_document_says_what_is_routed_now() {
         .collect();
     let query =
         ["author_name", "cursor", "filter.shelf", "include_total", "page_size", "since", "states"];
-    assert_eq!(names, query.into_iter().chain(["If-None-Match"]).collect());
+    let headers = ["If-None-Match", "X-Request-Id", "X-Request-Timeout"];
+    assert_eq!(names, query.into_iter().chain(headers).collect());
     let reply = &list["responses"]["200"]["content"]["application/json"]["schema"];
     assert_eq!(reply["properties"]["data"]["type"], "array");
     let book = &document["components"]["schemas"]["library.v1.Book"];

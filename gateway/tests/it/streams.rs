@@ -301,6 +301,12 @@ async fn the_document_says_in_what_messages_travel() {
     assert_eq!(items["required"], json!(["data"]));
     assert_eq!(&content["application/x-ndjson"]["schema"], items);
     assert!(content.get("text/event-stream").is_some());
+    let takes = |operation: &Json, header: &str| {
+        let parameters = operation["parameters"].as_array().unwrap();
+        parameters.iter().any(|one| one["name"] == header && one["in"] == "header")
+    };
+    assert!(takes(&watch, "Last-Event-ID") && takes(&watch, "X-Request-Timeout"), "{watch}");
+    assert!(!takes(&operation("/plain/feeds/{topic}", "get"), "Last-Event-ID"));
     let plain = operation("/plain/feeds/{topic}", "get");
     let plain = &plain["responses"]["200"]["content"]["application/x-ndjson"]["schema"];
     assert!(plain["$ref"].as_str().unwrap().contains("Item"), "{plain}");

@@ -116,13 +116,22 @@ impl Database {
     /// are pending commit together or not at all; a process that starts at the same time waits.
     pub async fn migrate(&self, service: Vec<Box<dyn MigrationTrait>>) -> anyhow::Result<()> {
         connect(&self.0.connection, &self.0.location).await?;
-        let mut migrations = crate::kernel::events::migrations();
-        migrations.extend(crate::kernel::jobs::migrations());
-        migrations.extend(crate::kernel::saga::migrations());
+        let mut migrations = kernel_migrations();
         migrations.extend(service);
         migrate::apply(&self.0.connection, migrations)
             .await
             .with_context(|| format!("cannot migrate the database {}", self.0.location))
+    }
+
+    /// The first migration that nobody has applied yet, of the kernel's and then the service's.
+    /// Changes nothing.
+    pub async fn pending(
+        &self,
+        service: &[Box<dyn MigrationTrait>],
+    ) -> anyhow::Result<Option<String>> {
+        let kernel = kernel_migrations();
+        let names = kernel.iter().chain(service).map(|migration| migration.name());
+        migrate::pending(&self.0.connection, names).await
     }
 
     /// Refuses a role that sees more than this service's schema, as production must. A SQLite file
@@ -251,6 +260,13 @@ impl Database {
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+fn kernel_migrations() -> Vec<Box<dyn MigrationTrait>> {
+    let mut migrations = crate::kernel::events::migrations();
+    migrations.extend(crate::kernel::jobs::migrations());
+    migrations.extend(crate::kernel::saga::migrations());
+    migrations
 }
 
 /// A transaction that means to write says so at once: SQLite cannot wait for its lock later without

@@ -7,6 +7,8 @@
 //! under one deadline. A second signal ends the process at once.
 
 mod client;
+mod healthcheck;
+mod migrations;
 mod module;
 mod platform;
 mod reload;
@@ -27,7 +29,7 @@ pub use platform::Platform;
 pub use running::{Drained, Running};
 pub use start::start;
 
-use crate::kernel::settings::{Args, ServiceDefaults, ServiceSettings, Settings, load};
+use crate::kernel::settings::{Args, Errand, ServiceDefaults, ServiceSettings, Settings, load};
 use crate::kernel::telemetry::{self, Telemetry};
 use signals::Signals;
 
@@ -62,9 +64,16 @@ where
     let name = defaults.name;
     let answered = || {
         let settings = load::<T>(args, defaults)?;
-        match args.answer(&settings)? {
-            Some(answer) => print(&answer),
+        if let Some(answer) = args.answer(&settings)? {
+            return print(&answer);
+        }
+        match args.errand {
             None => serve(name, version, settings, module),
+            Some(Errand::Healthcheck) => print(&healthcheck::ask(settings.kernel.admin_listen)?),
+            Some(Errand::Migrate) => block_on(migrations::migrate(name, version, settings, module)),
+            Some(Errand::AwaitMigrations) => {
+                block_on(migrations::wait(name, version, settings, module))
+            }
         }
     };
     explained(name, answered())
@@ -105,11 +114,15 @@ where
     F: FnOnce(Platform<T>) -> Fut + Send,
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
+    block_on(live(name, version, settings, module))
+}
+
+fn block_on(life: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime cannot be made")?;
-    let code = runtime.block_on(live(name, version, settings, module));
+    let code = runtime.block_on(life);
     runtime.shutdown_timeout(BLOCKING_PATIENCE);
     code
 }

@@ -95,6 +95,21 @@ pub struct Args {
     /// Check the settings and exit: 0 when they are sound, 1 when they are not.
     #[arg(long)]
     pub check: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub errand: Option<Errand>,
+}
+
+/// What a binary does for those who deploy it, with the settings of the process that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Errand {
+    /// Ask the process that runs with these settings whether it may take traffic, and exit: 0 when it
+    /// may, 1 when it may not.
+    Healthcheck,
+    /// Apply the migrations that are pending, and exit.
+    Migrate,
+    /// Wait until somebody has applied every migration that this version brings, and exit.
+    AwaitMigrations,
 }
 
 impl Args {

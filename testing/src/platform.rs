@@ -137,6 +137,11 @@ impl Platform {
         Rest::new(self.process(service).admin_address())
     }
 
+    /// Where a service's admin port is.
+    pub fn admin_address(&self, service: &str) -> std::net::SocketAddr {
+        self.process(service).admin_address()
+    }
+
     /// Logs the administrator in, once authz has heard who that is.
     pub async fn admin(&self) -> Account {
         let admin = self.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await;

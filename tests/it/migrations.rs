@@ -48,6 +48,21 @@ async fn a_migration_that_fails_is_named_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn who_waits_for_migrations_is_told_the_first_that_is_missing() {
+    let world = World::new();
+    let database = Database::open("a", &world.database_settings("a")).unwrap();
+    let missing = database.pending(&second_version()).await.unwrap().expect("nothing is applied");
+    assert!(missing.starts_with("kernel_"), "the kernel's come first: {missing}");
+    database.migrate(first_version()).await.unwrap();
+    assert_eq!(database.pending(&first_version()).await.unwrap(), None);
+    let missing = database.pending(&second_version()).await.unwrap();
+    assert_eq!(missing.as_deref(), Some("test_0002_add_body"));
+    database.migrate(second_version()).await.unwrap();
+    assert_eq!(database.pending(&second_version()).await.unwrap(), None);
+    assert_eq!(database.pending(&first_version()).await.unwrap(), None, "a newer one is no fault");
+}
+
+#[tokio::test]
 async fn two_migrations_of_one_name_are_refused() {
     let world = World::new();
     let database = Database::open("a", &world.database_settings("a")).unwrap();

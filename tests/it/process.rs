@@ -91,3 +91,57 @@ fn settings_can_be_checked_and_printed_without_starting() {
     let refusal = String::from_utf8(refused.stderr).unwrap();
     assert!(refusal.contains("MAINSTAY_LISTEN"), "names where it came from: {refusal}");
 }
+
+#[tokio::test]
+async fn a_process_is_asked_for_its_health_by_its_own_binary() {
+    let platform = Platform::start_services(&[GATEWAY], &[]).await;
+    let ask = |admin: String| {
+        mainstay_testing::command(mainstay_testing::binary("mainstay-gateway"))
+            .arg("healthcheck")
+            .env("MAINSTAY_TLS__MODE", "plaintext")
+            .env("MAINSTAY_ADMIN_LISTEN", admin)
+            .output()
+            .unwrap()
+    };
+    let admin = platform.admin_address(GATEWAY);
+    let answer = eventually("the process is healthy", async || {
+        let asked = ask(format!("0.0.0.0:{}", admin.port()));
+        (asked.status.code() == Some(0)).then_some(asked)
+    })
+    .await;
+    assert!(String::from_utf8(answer.stdout).unwrap().contains("ready"));
+    drop(platform);
+    let nobody = ask(admin.to_string());
+    assert_eq!(nobody.status.code(), Some(1));
+    let refusal = String::from_utf8(nobody.stderr).unwrap();
+    assert!(refusal.contains(&admin.to_string()), "{refusal}");
+}
+
+#[test]
+fn migrations_are_applied_and_awaited_without_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let errand = |binary: &str, errand: &str| {
+        let mut command = mainstay_testing::command(mainstay_testing::binary(binary));
+        command
+            .arg(errand)
+            .current_dir(&folder)
+            .env("MAINSTAY_TLS__MODE", "plaintext")
+            .env("MAINSTAY_DATA_DIR", folder.path());
+        command
+    };
+    let mut waiting = errand("identity-svc", "await-migrations").spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(waiting.try_wait().unwrap().is_none(), "nobody has migrated, so it waits");
+
+    for _ in 0..2 {
+        let migrated = errand("identity-svc", "migrate").output().unwrap();
+        let log = String::from_utf8_lossy(&migrated.stdout).into_owned();
+        assert_eq!(migrated.status.code(), Some(0), "{log}");
+    }
+    assert_eq!(waiting.wait().unwrap().code(), Some(0));
+
+    let none = errand("mainstay-gateway", "migrate").output().unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    let refusal = String::from_utf8(none.stderr).unwrap();
+    assert!(refusal.contains("gateway has no database"), "{refusal}");
+}

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, EntityTrait as _,
-    IntoActiveModel as _, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, EntityName as _,
+    EntityTrait as _, IntoActiveModel as _, TransactionTrait as _,
 };
 use sea_orm_migration::{MigrationTrait, SchemaManager, seaql_migrations as record};
 
@@ -49,6 +49,19 @@ pub(crate) async fn apply(
         })?;
     }
     transaction.commit().await.context("nothing was changed; start again")
+}
+
+/// The first of these migrations that has not run, without waiting for one that is under way.
+pub(super) async fn pending<'a>(
+    connection: &DatabaseConnection,
+    mut names: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<Option<String>> {
+    let table = record::Entity.table_name();
+    let rows = match SchemaManager::new(connection).has_table(table).await? {
+        true => record::Entity::find().all(connection).await?,
+        false => Vec::new(),
+    };
+    Ok(names.find(|name| rows.iter().all(|row| row.version != *name)).map(str::to_owned))
 }
 
 async fn begin_exclusively(connection: &DatabaseConnection) -> anyhow::Result<DatabaseTransaction> {

@@ -50,11 +50,7 @@ where
     F: FnOnce(Platform<T>) -> Fut + Send,
     Fut: Future<Output = anyhow::Result<Module>> + Send,
 {
-    let platform = Platform::new(name, version, settings).await?;
-    let kernel = Arc::clone(&platform.kernel);
-    let mut module = module(platform).await?;
-    let contracts = module.validate(name)?;
-    kernel.policies.get_or_init(|| Arc::clone(&contracts.policies));
+    let (kernel, mut module, contracts) = declare_module(name, version, settings, module).await?;
     kernel.bus.declare(events::topic_specs(&contracts.pool, &kernel.settings.events)?);
 
     prepare(&kernel, &mut module, &contracts).await?;
@@ -69,15 +65,35 @@ where
     Ok(listeners.serve(app, admin, kernel, workers, registration))
 }
 
+/// The module as the service states it, validated, beside the rooms that it was made with.
+pub(super) async fn declare_module<T, F, Fut>(
+    name: &'static str,
+    version: &'static str,
+    settings: Settings<T>,
+    module: F,
+) -> anyhow::Result<(Arc<Kernel>, Module, Contracts)>
+where
+    T: ServiceSettings,
+    F: FnOnce(Platform<T>) -> Fut + Send,
+    Fut: Future<Output = anyhow::Result<Module>> + Send,
+{
+    let platform = Platform::new(name, version, settings).await?;
+    let kernel = Arc::clone(&platform.kernel);
+    let module = module(platform).await?;
+    let contracts = module.validate(name)?;
+    kernel.policies.get_or_init(|| Arc::clone(&contracts.policies));
+    if module.needs_database() || contracts.audited {
+        kernel.use_database();
+    }
+    Ok((kernel, module, contracts))
+}
+
 /// Everything the service needs before it may be called: tables, events, its own preparations.
 async fn prepare(
     kernel: &Kernel,
     module: &mut Module,
     contracts: &Contracts,
 ) -> anyhow::Result<()> {
-    if module.needs_database() || contracts.audited {
-        kernel.use_database();
-    }
     if let Some(database) = kernel.used_database() {
         database.declare_events(&contracts.pool)?;
         database.migrate(std::mem::take(&mut module.migrations)).await?;

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    bench, checks, down, infra, launch, logs, mesh, proto, reset, restart, status, supervisor,
-    terminal, tidy, up, workspace,
+    bench, chart, checks, down, infra, launch, logs, mesh, proto, reset, restart, status,
+    supervisor, terminal, tidy, up, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -51,6 +51,8 @@ enum Command {
     Infra(infra::InfraArgs),
     /// Measure how fast the platform is on this machine.
     Bench(bench::BenchArgs),
+    /// Check the Helm chart, or run what it renders, without a cluster.
+    Chart(chart::ChartArgs),
     /// Build the workspace and run every test.
     Test {
         /// On real servers, started where they do not run: every test, and those that need them.
@@ -137,6 +139,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reset => reset::run(&home()?),
         Command::Infra(args) => infra::run(&home()?, &args),
         Command::Bench(args) => bench::run(&home()?, &args),
+        Command::Chart(args) => chart::run(args),
         Command::Test { real: false, args } => checks::test(&args),
         Command::Test { real: true, args } => checks::test_real(&home()?, &args),
         Command::Ci => checks::ci(&home()?),

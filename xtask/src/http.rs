@@ -39,6 +39,11 @@ impl<'a> Request<'a> {
         Self { method: "PUT", body: body.to_string(), ..Self::get(path) }
     }
 
+    /// A POST of some JSON.
+    pub(crate) fn post(path: &'a str, body: &serde_json::Value) -> Self {
+        Self { method: "POST", ..Self::put(path, body) }
+    }
+
     /// With a header.
     pub(crate) fn header(mut self, name: &'a str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));

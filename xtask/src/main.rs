@@ -6,6 +6,7 @@
 
 mod bench;
 mod certificates;
+mod chart;
 mod checks;
 mod cli;
 mod compile;

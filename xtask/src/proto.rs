@@ -6,6 +6,7 @@
 //! its mend, and reads a sample of each released event; docs/contracts-evolution.md says the same in prose.
 
 mod breaks;
+mod callers;
 mod golden;
 mod released;
 mod set;
@@ -19,6 +20,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::workspace;
 use breaks::Break;
+pub(crate) use callers::callers;
 use released::Version;
 
 /// Where the contracts are, below the root.

@@ -7,7 +7,7 @@ mod enums;
 mod events;
 mod fields;
 mod messages;
-mod options;
+pub(super) mod options;
 mod routes;
 mod services;
 

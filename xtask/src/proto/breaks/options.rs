@@ -3,7 +3,7 @@
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 
 /// An option that is a message; `None` where it is not stated.
-pub(super) fn read(
+pub(in crate::proto) fn read(
     pool: &DescriptorPool,
     options: &DynamicMessage,
     name: &str,

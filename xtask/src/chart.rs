@@ -1,0 +1,98 @@
+//! `chart`: the Helm chart, checked and run without a cluster.
+//!
+//! `check` renders it with every file of `helm/tests/values` for several versions of Kubernetes, and
+//! looks at every object: by Kubernetes' own schemas, and by rules of our own, such as that whatever is
+//! referred to is there. `run` starts the real binaries with exactly what was rendered for them.
+
+mod callers;
+mod helm;
+mod inventory;
+mod kubernetes;
+mod objects;
+mod references;
+mod rules;
+mod run;
+mod security;
+mod stories;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use crate::workspace;
+use helm::{Case, Helm};
+
+/// What to do with the chart.
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lint it, render it in every way, and check every object.
+    Check {
+        /// Write down which objects there are, instead of comparing.
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Check every rendered container with its binary, and run the evaluation on loopback.
+    Run {
+        /// Run the binaries that are there already.
+        #[arg(long)]
+        no_build: bool,
+        /// Take the binaries from this folder.
+        #[arg(long, value_name = "DIR", hide = true)]
+        bin_dir: Option<std::path::PathBuf>,
+    },
+}
+
+/// Versions of Kubernetes it is rendered for: the oldest it takes, one in between, the newest known.
+const VERSIONS: [&str; 3] = ["1.27.0", "1.31.0", "1.37.0"];
+
+/// Does what is asked.
+pub(crate) fn run(args: ChartArgs) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::Check { bless } => check(bless)?,
+        Action::Run { no_build, bin_dir } => run::run(no_build, bin_dir)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is known of the chart without a cluster.
+pub(crate) fn check(bless: bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let root = workspace::root();
+    let helm = Helm::find(&root)?;
+    let cases = Case::all(&root)?;
+    let mut faults = Vec::new();
+    let mut rendered = Vec::new();
+    for case in &cases {
+        helm.lint(case)?;
+        for version in VERSIONS {
+            let objects = helm.template(case, version)?;
+            let found = references::faults(&objects).into_iter().chain(security::faults(&objects));
+            faults.extend(found.map(|fault| format!("{case} on {version}: {fault}")));
+            rendered.push((case, version, objects));
+        }
+    }
+    faults.extend(callers::faults(&root)?);
+    faults.extend(inventory::faults(&root, &rendered, bless)?);
+    faults.extend(stories::faults(&helm, &root)?);
+    faults.extend(kubernetes::faults(&rendered)?);
+    faults.extend(rules::faults(&root, &rendered)?);
+    if !faults.is_empty() {
+        bail!("{}\nthe chart has {} fault(s)", faults.join("\n"), faults.len());
+    }
+    println!(
+        "chart: {} values x {} versions are sound ({} objects, {:.0} s)",
+        cases.len(),
+        VERSIONS.len(),
+        rendered.iter().map(|(_, _, objects)| objects.len()).sum::<usize>(),
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! A real process: its command line, its signals, its exit codes.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mainstay_testing::{Platform, eventually};
@@ -129,9 +131,11 @@ fn migrations_are_applied_and_awaited_without_the_service() {
             .env("MAINSTAY_DATA_DIR", folder.path());
         command
     };
-    let mut waiting = errand("identity-svc", "await-migrations").spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(waiting.try_wait().unwrap().is_none(), "nobody has migrated, so it waits");
+    let mut waiting =
+        errand("identity-svc", "await-migrations").stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(waiting.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let told = log.find(|line| line.contains("waiting for migrations"));
+    assert!(told.is_some_and(|line| line.contains("kernel_")), "it says what is missing");
 
     for _ in 0..2 {
         let migrated = errand("identity-svc", "migrate").output().unwrap();

@@ -9,11 +9,13 @@ mod helm;
 mod inventory;
 mod kubernetes;
 mod objects;
+mod readme;
 mod references;
 mod rules;
 mod run;
 mod security;
 mod stories;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,7 +37,7 @@ pub(crate) struct ChartArgs {
 enum Action {
     /// Lint it, render it in every way, and check every object.
     Check {
-        /// Write down which objects there are, instead of comparing.
+        /// Write down which objects and values there are, instead of comparing.
         #[arg(long)]
         bless: bool,
     },
@@ -81,7 +83,9 @@ pub(crate) fn check(bless: bool) -> anyhow::Result<()> {
     }
     faults.extend(callers::faults(&root)?);
     faults.extend(inventory::faults(&root, &rendered, bless)?);
+    faults.extend(readme::faults(&root, bless)?);
     faults.extend(stories::faults(&helm, &root)?);
+    faults.extend(upgrade::faults(&helm, &cases)?);
     faults.extend(kubernetes::faults(&rendered)?);
     faults.extend(rules::faults(&root, &rendered)?);
     if !faults.is_empty() {

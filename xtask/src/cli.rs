@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    bench, chart, checks, down, infra, launch, logs, mesh, proto, reset, restart, status,
+    bench, chart, checks, down, image, infra, launch, logs, mesh, proto, reset, restart, status,
     supervisor, terminal, tidy, up, workspace,
 };
 
@@ -53,6 +53,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check the Helm chart, or run what it renders, without a cluster.
     Chart(chart::ChartArgs),
+    /// Build container images.
+    Image(image::ImageArgs),
     /// Build the workspace and run every test.
     Test {
         /// On real servers, started where they do not run: every test, and those that need them.
@@ -140,6 +142,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Infra(args) => infra::run(&home()?, &args),
         Command::Bench(args) => bench::run(&home()?, &args),
         Command::Chart(args) => chart::run(args),
+        Command::Image(args) => image::run(&args),
         Command::Test { real: false, args } => checks::test(&args),
         Command::Test { real: true, args } => checks::test_real(&home()?, &args),
         Command::Ci => checks::ci(&home()?),

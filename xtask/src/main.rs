@@ -17,6 +17,7 @@ mod files;
 mod folder;
 mod home;
 mod http;
+mod image;
 mod infra;
 mod launch;
 mod log_line;

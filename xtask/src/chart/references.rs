@@ -293,3 +293,78 @@ fn issuer(objects: &[Value], object: &Value) -> Vec<String> {
     let known = issuer.starts_with(BROUGHT) || find(objects, "Issuer", issuer).is_some();
     if known { Vec::new() } else { vec![format!("there is no Issuer {issuer}")] }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Deployment with its Service, ConfigMap and account, sound until it is changed.
+    fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Vec<String> {
+        let labels = json!({"app.kubernetes.io/component": "a"});
+        let container = json!({
+            "name": "a",
+            "ports": [{"name": "admin", "containerPort": 1}],
+            "env": [{"name": "MAINSTAY_SETTINGS", "value": "/etc/settings/settings.toml"}],
+            "livenessProbe": {"httpGet": {"path": "/healthz", "port": "admin"}},
+            "volumeMounts": [{"name": "settings", "mountPath": "/etc/settings"}]
+        });
+        let pod = json!({
+            "serviceAccountName": "a",
+            "containers": [container],
+            "volumes": [{
+                "name": "settings",
+                "configMap": {"name": "a", "items": [{"key": "settings.toml", "path": "settings.toml"}]}
+            }]
+        });
+        let object = |kind: &str, rest: Value| {
+            let mut object = json!({"kind": kind, "metadata": {"name": "a"}});
+            object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            object
+        };
+        let mut objects = vec![
+            object(
+                "Deployment",
+                json!({"spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod}
+                }}),
+            ),
+            object(
+                "Service",
+                json!({"spec": {"selector": labels, "ports": [{"targetPort": "admin"}]}}),
+            ),
+            object("ConfigMap", json!({"data": {"settings.toml": ""}})),
+            object("ServiceAccount", json!({})),
+        ];
+        change(&mut objects);
+        faults(&objects)
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_named() {
+        const POD: &str = "/spec/template/spec";
+        fn set(objects: &mut [Value], index: usize, pointer: &str, value: Value) {
+            *objects[index].pointer_mut(pointer).unwrap() = value;
+        }
+        let pod = |pointer: &str, value: Value| {
+            changed(|objects| set(objects, 0, &format!("{POD}{pointer}"), value))
+        };
+        assert_eq!(changed(|_| {}), Vec::<String>::new());
+        for (expected, found) in [
+            ("no ConfigMap a", changed(|objects| drop(objects.remove(2)))),
+            ("no ServiceAccount a", changed(|objects| drop(objects.remove(3)))),
+            ("no key x", pod("/volumes/0/configMap/items/0/key", json!("x"))),
+            ("no volume", pod("/containers/0/volumeMounts/0/name", json!("x"))),
+            ("nothing is mounted", pod("/containers/0/env/0/value", json!("/x/y"))),
+            ("does not have", pod("/containers/0/livenessProbe/httpGet/port", json!("x"))),
+            ("asks /x", pod("/containers/0/livenessProbe/httpGet/path", json!("/x"))),
+            ("no port", changed(|it| set(it, 1, "/spec/ports/0/targetPort", json!("x")))),
+            ("selects no pod", changed(|it| set(it, 1, "/spec/selector", json!({"x": "y"})))),
+            ("rendered twice", changed(|it| it.push(it[2].clone()))),
+        ] {
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:?}");
+        }
+    }
+}

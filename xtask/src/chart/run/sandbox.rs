@@ -146,7 +146,8 @@ fn fitting(setting: &str) -> String {
         "MAINSTAY_DATABASE__URL" => "postgres://mainstay:word@postgres:5432/mainstay".to_owned(),
         "MAINSTAY_REDIS__URL" => "rediss://:word@redis:6379/0".to_owned(),
         "MAINSTAY_EVENTS__KAFKA__CLIENT" => {
-            "{ \"security.protocol\" = \"sasl_ssl\", \"sasl.password\" = \"word\" }".to_owned()
+            "{ \"security.protocol\" = \"sasl_plaintext\", \"sasl.password\" = \"word\" }"
+                .to_owned()
         }
         // 32 bytes in base64, and more than enough characters for a password.
         _ => STANDARD.encode([7; 32]),

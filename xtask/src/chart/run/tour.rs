@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
 use super::sandbox::Sandbox;
@@ -14,15 +14,27 @@ use crate::http::{Answer, Request};
 /// How long what follows from events may take to be true.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A route of each service.
+const ROUTES: [&str; 5] = [
+    "/api/v1/auth/login",
+    "/api/v1/users/me",
+    "/api/v1/roles",
+    "/api/v1/audit/events",
+    "/api/v1/billing/plans",
+];
+
 /// Takes it, with the password that was generated.
 pub(super) fn take(edge: SocketAddr, objects: &[Value]) -> anyhow::Result<()> {
     let email = administrator(objects)?;
     let password = Sandbox::generated(objects, "admin-password")?;
-    let document = until(200, || Request::get("/openapi.json").send(edge))?;
-    for path in
-        ["/api/v1/users/me", "/api/v1/roles", "/api/v1/audit/events", "/api/v1/billing/plans"]
-    {
-        anyhow::ensure!(document["paths"].get(path).is_some(), "the edge does not know {path}");
+    // All start at once here, so that the edge may be ready before it has found everybody.
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(path) = unknown_route(edge)? {
+        ensure!(Instant::now() < deadline, "the edge does not know {path} within {PATIENCE:?}");
+        std::thread::sleep(PAUSE);
     }
     let wrong = json!({"email": email, "password": "not the password"});
     until(401, || Request::post("/api/v1/auth/login", &wrong).send(edge))?;
@@ -32,11 +44,17 @@ pub(super) fn take(edge: SocketAddr, objects: &[Value]) -> anyhow::Result<()> {
     let bearer = format!("Bearer {token}");
     let get = |path| Request::get(path).header("authorization", &bearer).send(edge);
     let me = until(200, || get("/api/v1/users/me"))?;
-    anyhow::ensure!(text(&me, "/data/email") == email, "the edge takes {email} for {me}");
+    ensure!(text(&me, "/data/email") == email, "the edge takes {email} for {me}");
     // Takes authz, and what it has heard of the administrator.
     until(200, || get("/api/v1/roles"))?;
     println!("chart: {email} logged in through the edge, and may administer");
     Ok(())
+}
+
+/// A route of one of the services that the edge has not found yet.
+fn unknown_route(edge: SocketAddr) -> anyhow::Result<Option<&'static str>> {
+    let document = until(200, || Request::get("/openapi.json").send(edge))?;
+    Ok(ROUTES.into_iter().find(|path| document["paths"].get(path).is_none()))
 }
 
 /// Asks again until the answer has this status, and returns its body.
@@ -51,7 +69,7 @@ fn until(status: u16, ask: impl Fn() -> std::io::Result<Answer>) -> anyhow::Resu
             _ if Instant::now() > deadline => {
                 bail!("the edge does not answer {status} within {PATIENCE:?}, but {answer:?}")
             }
-            _ => std::thread::sleep(Duration::from_millis(300)),
+            _ => std::thread::sleep(PAUSE),
         }
     }
 }

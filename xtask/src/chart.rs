@@ -9,6 +9,7 @@ mod helm;
 mod inventory;
 mod kubernetes;
 mod objects;
+mod parallel;
 mod readme;
 mod references;
 mod rules;
@@ -72,14 +73,17 @@ pub(crate) fn check(bless: bool) -> anyhow::Result<()> {
     let cases = Case::all(&root)?;
     let mut faults = Vec::new();
     let mut rendered = Vec::new();
-    for case in &cases {
-        helm.lint(case)?;
-        for version in VERSIONS {
-            let objects = helm.template(case, version)?;
-            let found = references::faults(&objects).into_iter().chain(security::faults(&objects));
-            faults.extend(found.map(|fault| format!("{case} on {version}: {fault}")));
-            rendered.push((case, version, objects));
-        }
+    for linted in parallel::map(&cases, |case| helm.lint(case)) {
+        linted?;
+    }
+    let ways = cases.iter().flat_map(|case| VERSIONS.map(|version| (case, version)));
+    let ways: Vec<_> = ways.collect();
+    let outcomes = parallel::map(&ways, |(case, version)| helm.template(case, version));
+    for ((case, version), objects) in ways.into_iter().zip(outcomes) {
+        let objects = objects?;
+        let found = references::faults(&objects).into_iter().chain(security::faults(&objects));
+        faults.extend(found.map(|fault| format!("{case} on {version}: {fault}")));
+        rendered.push((case, version, objects));
     }
     faults.extend(callers::faults(&root)?);
     faults.extend(inventory::faults(&root, &rendered, bless)?);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::VERSIONS;
 use super::helm::{Case, Helm};
 use super::objects::id;
+use super::parallel;
 
 /// One story.
 #[derive(Debug, Deserialize)]
@@ -51,15 +52,16 @@ pub(super) fn faults(helm: &Helm, root: &Path) -> anyhow::Result<Vec<String>> {
     let stories: Vec<Story> =
         serde_yaml_ng::from_str(&text).with_context(|| format!("{}", path.display()))?;
     let cases = Case::all(root)?;
-    let mut faults = Vec::new();
-    for story in stories {
+    let told = parallel::map(&stories, |story| {
         let case = cases.iter().find(|case| case.name == story.on);
         let case = case.with_context(|| format!("{}: no values {}", story.story, story.on))?;
         let version = story.kubernetes.as_deref().unwrap_or(VERSIONS[VERSIONS.len() - 1]);
-        let found = outcome(&story, helm.template_with(case, version, &story.values));
-        faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", story.story)));
-    }
-    Ok(faults)
+        let found = outcome(story, helm.template_with(case, version, &story.values));
+        let name = &story.story;
+        Ok(found.into_iter().map(|fault| format!("{name}: {fault}")).collect::<Vec<_>>())
+    });
+    let faults = told.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(faults.into_iter().flatten().collect())
 }
 
 fn outcome(story: &Story, rendered: Result<Vec<Value>, String>) -> Vec<String> {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::VERSIONS;
 use super::helm::{Case, Helm};
 use super::objects::{id, kind};
+use super::parallel;
 
 /// What cannot be changed once an object is there.
 const FIXED: [(&str, &[&str]); 5] = [
@@ -24,15 +25,17 @@ pub(super) fn faults(helm: &Helm, cases: &[Case]) -> anyhow::Result<Vec<String>>
     });
     let same = json!({"defaults": {"resources": {"limits": {"memory": "600Mi"}}}});
     let newest = VERSIONS[VERSIONS.len() - 1];
-    let mut faults = Vec::new();
-    for case in cases {
+    let found = parallel::map(cases, |case| {
         let before = helm.template(case, newest)?;
+        let mut faults = Vec::new();
         for values in [&later, &same] {
             let after = helm.template_with(case, newest, values).map_err(anyhow::Error::msg)?;
             faults.extend(changes(&before, &after).map(|change| format!("{case}: {change}")));
         }
-    }
-    Ok(faults)
+        Ok(faults)
+    });
+    let faults = found.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(faults.into_iter().flatten().collect())
 }
 
 fn changes<'a>(before: &'a [Value], after: &'a [Value]) -> impl Iterator<Item = String> + 'a {

@@ -112,10 +112,15 @@ impl Database {
         }
     }
 
+    /// Makes the first connection, or says why not and what to do.
+    pub(crate) async fn connect(&self) -> anyhow::Result<()> {
+        connect(&self.0.connection, &self.0.location).await
+    }
+
     /// Applies the kernel's migrations (outbox, inbox, jobs, sagas) and then the service's, each once. All that
     /// are pending commit together or not at all; a process that starts at the same time waits.
     pub async fn migrate(&self, service: Vec<Box<dyn MigrationTrait>>) -> anyhow::Result<()> {
-        connect(&self.0.connection, &self.0.location).await?;
+        self.connect().await?;
         let mut migrations = kernel_migrations();
         migrations.extend(service);
         migrate::apply(&self.0.connection, migrations)

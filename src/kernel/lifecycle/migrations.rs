@@ -36,6 +36,8 @@ where
     let migrated = async {
         let (kernel, module, _) = declare_module(name, version, settings, module).await?;
         let database = kernel.used_database().with_context(|| no_database(name))?;
+        database.connect().await?;
+        // Before anything is made that would belong to it.
         if kernel.settings.mode == Mode::Production {
             database.refuse_privileged_role().await?;
         }

@@ -17,7 +17,7 @@ pub(super) fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
     for service in &SERVICES {
         let values = &services[service.name];
-        if values["port"] != Value::from(service.port) || values["section"] != service.section {
+        if values["port"] != service.port || values["section"] != service.section {
             faults.push(format!(
                 "services.{} has another port or section than its binary",
                 service.name

@@ -65,6 +65,11 @@ pub(crate) fn run(args: ChartArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether there is a helm to check it with.
+pub(crate) fn is_checkable() -> bool {
+    Helm::find(&workspace::root()).is_ok()
+}
+
 /// Everything that is known of the chart without a cluster.
 pub(crate) fn check(bless: bool) -> anyhow::Result<()> {
     let begun = Instant::now();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::home::Home;
 use crate::infra::{self, Endpoints, INFRA_VARIABLE};
-use crate::{compile, proto, tidy, workspace};
+use crate::{chart, compile, proto, tidy, workspace};
 
 /// Every test of the workspace but those in documentation, and the targets that only run when they
 /// are named, which a pattern does.
@@ -108,6 +108,7 @@ fn steps() -> Vec<Step> {
         step("fmt", |_| cargo(&["fmt", "--all", "--", "--check"])),
         step("tidy", |_| tidy::run().map(|_| Outcome::Passed)),
         step("contracts", |_| proto::check().map(|()| Outcome::Passed)),
+        step("chart", |_| chart_check()),
         // Before the long steps: a server that cannot be had fails the run, and should do so early.
         step("infra", |run| {
             run.servers = infra::ensure(&run.home, None)?;
@@ -144,6 +145,13 @@ fn steps() -> Vec<Step> {
             },
         },
     ]
+}
+
+fn chart_check() -> anyhow::Result<Outcome> {
+    if !chart::is_checkable() {
+        return Ok(Outcome::NotRun("helm is not installed: cargo xtask chart check says how"));
+    }
+    chart::check(false).map(|()| Outcome::Passed)
 }
 
 fn doc() -> anyhow::Result<Outcome> {

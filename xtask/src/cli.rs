@@ -64,7 +64,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, contracts, clippy, build, doc, deny, tests, tests on real servers.
+    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, doc, deny, tests, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,

@@ -34,7 +34,7 @@ use sea_orm::{
     DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
 use sea_orm_migration::MigrationTrait;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::kernel::error::{Error, Result};
 use crate::kernel::policy::{EventCatalog, EventDeclaration};
@@ -62,6 +62,9 @@ struct Inner {
     /// SQLite has one writer: ours queue here in order, instead of each holding a connection while
     /// it polls for the file's lock, which would starve the readers. `None` for other databases.
     writers: Option<Arc<Semaphore>>,
+    /// The connections that events and jobs may hold: half the pool. The other half is for calls, so
+    /// that a backlog of events, such as after an outage of the broker, keeps no caller waiting.
+    background: Arc<Semaphore>,
     catalog: OnceLock<EventCatalog>,
     outbox_written: Notify,
     relays: notify::Relays,
@@ -80,6 +83,7 @@ impl Database {
             location: pool::location(settings.url.expose()),
             connection,
             writers: single_writer.then(|| Arc::new(Semaphore::new(1))),
+            background: Arc::new(Semaphore::new((settings.max_connections as usize / 2).max(1))),
             catalog: OnceLock::new(),
             outbox_written: Notify::new(),
             relays: notify::Relays::default(),
@@ -178,18 +182,32 @@ impl Database {
     }
 
     pub(crate) async fn begin_own(&self) -> Result<Open> {
+        self.begin_in(Vec::new()).await
+    }
+
+    /// A transaction of what handles events and jobs, in its share of the pool.
+    async fn begin_background(&self) -> Result<Open> {
+        let share = self.background_share().await;
+        self.begin_in(vec![share]).await
+    }
+
+    /// Waits for one of the connections that events and jobs may hold.
+    async fn background_share(&self) -> OwnedSemaphorePermit {
+        let share = self.0.background.clone().acquire_owned().await;
+        share.expect("the semaphore is never closed")
+    }
+
+    /// Begins a transaction that holds these turns until its end.
+    async fn begin_in(&self, mut turns: Vec<OwnedSemaphorePermit>) -> Result<Open> {
         self.refuse_if_away()?;
-        let turn = match &self.0.writers {
-            Some(writers) => Some(
-                tokio::time::timeout(WRITE_PATIENCE, writers.clone().acquire_owned())
-                    .await
-                    .map_err(|_| Error::unavailable("the database is busy"))?
-                    .expect("the semaphore is never closed"),
-            ),
-            None => None,
-        };
+        if let Some(writers) = &self.0.writers {
+            let turn = tokio::time::timeout(WRITE_PATIENCE, writers.clone().acquire_owned())
+                .await
+                .map_err(|_| Error::unavailable("the database is busy"))?;
+            turns.push(turn.expect("the semaphore is never closed"));
+        }
         let transaction = self.0.connection.begin_with_options(write_options()).await?;
-        Ok(Open::new(transaction, self.clone(), turn))
+        Ok(Open::new(transaction, self.clone(), turns))
     }
 
     /// What the contracts state about an event. One that they do not declare is our own mistake.

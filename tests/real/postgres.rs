@@ -2,16 +2,19 @@
 //! writers at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use mainstay::contract::proto::mainstay::identity::v1::UserUpdated;
 use mainstay::kernel::database::Database;
-use mainstay::kernel::events::Relay;
+use mainstay::kernel::events::{Consumer, Received, Relay};
 use mainstay::kernel::settings::{DatabaseSettings, EventSettings};
 use sea_orm::ConnectionTrait as _;
+use tokio::sync::Semaphore;
 
 use crate::infra;
 use crate::suite_relay::MemoryBus;
-use crate::world::{World, eventually, note, notes, outbox, publish, updated};
+use crate::world::{World, eventually, note, notes, notes_when, outbox, publish, text_of, updated};
 
 /// How many rows wait in the story of the large backlog.
 const BACKLOG: usize = 20_000;
@@ -92,6 +95,42 @@ async fn an_event_whose_transaction_was_held_open_while_a_thousand_later_ones_we
     eventually("the later ones", async || (bus.count() == 1000).then_some(())).await;
     held.commit().await.unwrap();
     eventually("the held one", async || (bus.texts("held") == ["x"]).then_some(())).await;
+}
+
+/// On SQLite there is one writer anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_events_leaves_half_of_the_pool_to_calls() {
+    infra();
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let reader = world.database("audit-svc").await;
+    let _relay = world.relay(&writer, world.bus());
+    let users: Vec<_> = (0..20).map(|user| updated(format!("u{user}"), "x")).collect();
+    publish(&writer, &users).await;
+
+    let (held, gate) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
+    let (holding, database, opened) = (held.clone(), reader.clone(), gate.clone());
+    let slow = Consumer::new("notes").on(move |received: Received<UserUpdated>| {
+        let (holding, database, opened) = (holding.clone(), database.clone(), opened.clone());
+        async move {
+            let transaction = database.begin().await?;
+            holding.fetch_add(1, Ordering::SeqCst);
+            note(&transaction, &text_of(&received.payload)).await?;
+            drop(opened.acquire().await.unwrap());
+            transaction.commit().await
+        }
+    });
+    let _consumer = world.start(slow, &reader);
+    let half = DatabaseSettings::default().max_connections as usize / 2;
+    eventually("their share", async || (held.load(Ordering::SeqCst) == half).then_some(())).await;
+    let mut calls = Vec::new();
+    for _ in 0..half {
+        calls.push(reader.begin().await.unwrap());
+    }
+    assert_eq!(held.load(Ordering::SeqCst), half, "no event took what is for calls");
+    drop(calls);
+    gate.add_permits(users.len());
+    assert_eq!(notes_when(&reader, users.len()).await.len(), users.len());
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl Gate {
     async fn is_closed(&self, database: &Database) -> Result<bool> {
         match self {
             Self::Event { consumer, event_id } => {
+                let _share = database.background_share().await;
                 inbox::contains(database, consumer, event_id).await
             }
             Self::Job(_) => Ok(false),
@@ -107,7 +108,7 @@ impl Ambient {
         if let Some(shared) = &*shared {
             return Ok(Transaction::joined(shared.clone()));
         }
-        let open = self.database.begin_own().await?;
+        let open = self.database.begin_background().await?;
         if !self.gate.pass(open.connection()).await? {
             self.duplicate.store(true, Ordering::Relaxed);
             return Err(Error::new(ALREADY_EXISTS, "this was handled already"));
@@ -147,7 +148,7 @@ impl Ambient {
 
     /// Passes the gate for a handler that changed nothing.
     async fn record(&self) -> Result<Completion> {
-        let open = self.database.begin_own().await?;
+        let open = self.database.begin_background().await?;
         match self.gate.pass(open.connection()).await? {
             true => open.commit().await.map(|()| Completion::Handled),
             false => Ok(Completion::Duplicate),

@@ -94,15 +94,15 @@ pub(crate) struct Open {
     published: AtomicBool,
     enqueued: AtomicBool,
     announced: AtomicBool,
-    // Last, so that the next writer's turn begins after this one's rollback has begun.
-    _turn: Option<OwnedSemaphorePermit>,
+    // Last, so that the next one's turn begins after this one's rollback has begun.
+    _turns: Vec<OwnedSemaphorePermit>,
 }
 
 impl Open {
     pub(super) fn new(
         transaction: DatabaseTransaction,
         database: Database,
-        turn: Option<OwnedSemaphorePermit>,
+        turns: Vec<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             transaction,
@@ -110,7 +110,7 @@ impl Open {
             published: AtomicBool::new(false),
             enqueued: AtomicBool::new(false),
             announced: AtomicBool::new(false),
-            _turn: turn,
+            _turns: turns,
         }
     }
 

@@ -98,7 +98,7 @@ pub struct DatabaseSettings {
     /// Schema of the service in a PostgreSQL database; of no meaning to SQLite. Default: the name of
     /// the service without `-svc`, such as `identity`.
     pub schema: String,
-    /// The most connections kept open at once. Default: 10.
+    /// The most connections kept open at once; events and jobs hold half of them at most. Default: 10.
     pub max_connections: u32,
     /// How long a call waits for a free connection before it is refused. Default: 3 s.
     #[serde(with = "humantime_serde")]

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use mainstay::contract::billing::RemoteEntitlements;
 use mainstay::kernel::claims::Claims;
 use mainstay::kernel::policy::Authorizer;
+use mainstay::kernel::server::App;
 use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::token::Verifier;
-use tower::ServiceBuilder;
-use tower::util::option_layer;
 
 pub(crate) mod body;
 pub(crate) mod caching;
@@ -82,27 +79,46 @@ pub(crate) struct Edge {
     pub(crate) pages: OwnPages,
 }
 
-/// The whole stack, from the outermost stage to the call. A request passes the stages from top to
-/// bottom, its reply passes the layers back up.
-pub(crate) fn stack(edge: Arc<Edge>) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(from_fn(request_id::assign))
-        .layer(from_fn_with_state(Arc::clone(&edge), client_ip::find))
-        .layer(from_fn(observe::trace))
-        .layer(from_fn_with_state(Arc::clone(&edge), observe::access_log))
-        .layer(from_fn_with_state(Arc::clone(&edge), security::apply))
-        .layer(from_fn(problem::render))
-        .layer(from_fn_with_state(Arc::clone(&edge), speak::translate))
-        .layer(from_fn(observe::panic_guard))
-        .layer(from_fn_with_state(Arc::clone(&edge), cors::apply))
-        .layer(compression::layer(&edge.settings))
-        .layer(option_layer(edge.ip_limit.as_ref().map(ip_limit::layer)));
+/// The whole stack as an application.
+pub(crate) fn stack(edge: Arc<Edge>) -> App {
+    App::new(move |request| answer(Arc::clone(&edge), request))
+}
 
-    let fallback = move |request: Request| {
-        let edge = Arc::clone(&edge);
-        web::unwrapped(request, move |request| serve(edge, request))
-    };
-    Router::new().fallback(fallback).layer(layers)
+/// The outer stages, from the outermost to the inner ones. A request passes them from top to bottom,
+/// its reply back up. They are functions around one another rather than layers of tower: nothing is
+/// cloned between them, and they are boxed in two places only: a future is moved into the one around
+/// it, which costs more the larger it is.
+async fn answer(edge: Arc<Edge>, request: Request) -> Response {
+    let edge = &edge;
+    request_id::assign(request, |request| {
+        client_ip::find(edge, request, |request| {
+            observe::trace(request, |request| {
+                observe::access_log(edge, request, |request| {
+                    security::apply(edge, request, |request| {
+                        problem::render(request, |request| Box::pin(spoken(edge, request)))
+                    })
+                })
+            })
+        })
+    })
+    .await
+}
+
+/// The stages whose refusals are translated to the caller's protocol.
+async fn spoken(edge: &Arc<Edge>, request: Request) -> Response {
+    speak::translate(edge, request, |request| {
+        observe::panic_guard(request, |request| {
+            cors::apply(edge, request, |request| {
+                compression::apply(edge, request, |request| {
+                    ip_limit::apply(edge, request, |request| {
+                        let edge = Arc::clone(edge);
+                        web::unwrapped(request, move |request| Box::pin(serve(edge, request)))
+                    })
+                })
+            })
+        })
+    })
+    .await
 }
 
 /// The inner stages, the same for every protocol.

@@ -9,10 +9,12 @@
 //! recorded of it. A service behind it sees only calls that its contract allows.
 
 mod activity;
+mod app;
 mod connection;
 mod grpc;
 mod listener;
 
+pub use app::App;
 pub use connection::{Ending, Open, Peer};
 pub use grpc::{GrpcContext, grpc_app};
 pub use listener::{Listener, Serving};

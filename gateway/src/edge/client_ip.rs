@@ -5,12 +5,11 @@
 //! entry so far from the end.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName};
+use mainstay::kernel::server::Peer;
 use tower_governor::GovernorError;
 use tower_governor::key_extractor::KeyExtractor;
 
@@ -23,16 +22,16 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) struct ClientIp(pub(crate) IpAddr);
 
 /// Finds the client's address.
-pub(crate) async fn find(
-    State(edge): State<Arc<Edge>>,
+pub(crate) async fn find<F: Future<Output = Response>>(
+    edge: &Edge,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = forwarded(request.headers(), edge.settings.trusted_hops).unwrap_or(peer);
     request.extensions_mut().insert(ClientIp(client.to_canonical()));
-    next.run(request).await
+    next(request).await
 }
 
 impl ClientIp {

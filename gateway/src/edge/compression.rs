@@ -8,14 +8,19 @@
 //! never compressed. Streams have no known size and are left alone: each of their messages is to leave
 //! at once.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http_body::Body;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use mainstay::kernel::policy::{Idempotency, MethodPolicy};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::Predicate;
 
+use super::Edge;
 use crate::config::GatewaySettings;
 
 /// Media types of text, beside `text/*` and those that end in `+json` or `+xml`.
@@ -35,10 +40,45 @@ pub(crate) struct Worthwhile {
     min_bytes: u64,
 }
 
-/// The layer that compresses; it says `Vary: accept-encoding` of what it would compress for others.
-pub(crate) fn layer(settings: &GatewaySettings) -> CompressionLayer<Worthwhile> {
-    let min_bytes = u64::try_from(settings.compression_min_bytes).unwrap_or(u64::MAX);
-    CompressionLayer::new().compress_when(Worthwhile { min_bytes })
+/// Compresses a reply that is worth it, as the request's `Accept-Encoding` says, and says
+/// `Vary: accept-encoding` of one that it would compress for others.
+pub(crate) async fn apply<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
+    let response = next(request).await;
+    let worthwhile = Worthwhile::of(&edge.settings);
+    match worthwhile.should_compress(&response) {
+        true => compressed(worthwhile, accepted, response).await,
+        false => response,
+    }
+}
+
+async fn compressed(
+    worthwhile: Worthwhile,
+    accepted: Vec<HeaderValue>,
+    response: Response,
+) -> Response {
+    let mut request = http::Request::new(());
+    let accepted = accepted.into_iter().map(|value| (ACCEPT_ENCODING, value));
+    request.headers_mut().extend(accepted);
+    let mut response = Some(response);
+    let answer = service_fn(move |_| {
+        let response = response.take().unwrap_or_default();
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let layer = CompressionLayer::new().compress_when(worthwhile);
+    let Ok(response) = layer.layer(answer).oneshot(request).await;
+    response.map(Body::new)
+}
+
+impl Worthwhile {
+    fn of(settings: &GatewaySettings) -> Self {
+        let min_bytes = u64::try_from(settings.compression_min_bytes).unwrap_or(u64::MAX);
+        Self { min_bytes }
+    }
 }
 
 /// Marks the reply of a method, if it may be compressed.
@@ -55,7 +95,7 @@ pub(super) fn allow_always(response: &mut Response) {
 }
 
 impl Predicate for Worthwhile {
-    fn should_compress<B: Body>(&self, response: &http::Response<B>) -> bool {
+    fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
         let size = response.body().size_hint().exact();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         response.extensions().get::<Compressible>().is_some()
@@ -75,9 +115,6 @@ fn is_text(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body as Content;
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -97,7 +134,7 @@ mod tests {
         ];
         let predicate = Worthwhile { min_bytes: 1024 };
         for (content_type, bytes, expected) in rows {
-            let mut response = Response::new(Content::from(vec![b'x'; bytes]));
+            let mut response = Response::new(Body::from(vec![b'x'; bytes]));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             assert!(!predicate.should_compress(&response), "{content_type}: it is not marked");
             allow_always(&mut response);
@@ -110,7 +147,7 @@ mod tests {
             );
         }
         let pieces = futures::stream::iter([Ok::<_, std::io::Error>(vec![b'x'; 5000])]);
-        let mut response = Response::new(Content::from_stream(pieces));
+        let mut response = Response::new(Body::from_stream(pieces));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         allow_always(&mut response);
         assert!(!predicate.should_compress(&response), "a stream is left alone");

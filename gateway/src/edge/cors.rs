@@ -4,11 +4,9 @@
 //! sense of the standard are never allowed.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -29,13 +27,17 @@ const REPLY_HEADERS: &str = "etag, grpc-message, grpc-status, grpc-status-detail
 const TRAILER: &str = "trailer-";
 
 /// Answers preflights and marks replies for the origins that the settings name.
-pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+pub(crate) async fn apply<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let uri = request.uri().clone();
     let origin = request.headers().get(ORIGIN).cloned();
     let is_preflight = origin.is_some()
         && *request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight { preflight() } else { next.run(request).await };
+    let mut response = if is_preflight { preflight() } else { next(request).await };
     let policies = edge.policies.load();
     let group = policies.cors.group(uri.path());
     if !group.marks(response.headers_mut(), origin.as_ref()) {

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
+use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use mainstay::kernel::error::{Error, RATE_LIMITED};
 use tokio_util::sync::CancellationToken;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
-use tower_governor::{GovernorError, GovernorLayer};
 
-use super::client_ip::ByClientIp;
-use super::request_id;
+use super::client_ip::{ByClientIp, ClientIp};
+use super::{Edge, request_id};
 use crate::config::GatewaySettings;
 use crate::error;
 
 /// How often addresses that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// The shortest wait that a refusal tells.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The limiter and what it remembers.
 pub(crate) type IpLimit = Arc<GovernorConfig<ByClientIp, NoOpMiddleware>>;
@@ -34,9 +37,17 @@ pub(crate) fn limit(settings: &GatewaySettings) -> anyhow::Result<IpLimit> {
         .ok_or_else(|| anyhow::anyhow!("gateway.ip_rate and gateway.ip_burst must be above 0"))
 }
 
-/// The limiter as a layer, whose refusals look like all others.
-pub(crate) fn layer(limit: &IpLimit) -> GovernorLayer<ByClientIp, NoOpMiddleware, Body> {
-    GovernorLayer::new(Arc::clone(limit)).error_handler(refuse)
+/// Refuses an address that asks too often.
+pub(crate) async fn apply<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let Some(limit) = &edge.ip_limit else { return next(request).await };
+    match limit.limiter().check_key(&ClientIp::of(&request).network()) {
+        Ok(()) => next(request).await,
+        Err(until) => refuse(until.wait_time_from(DefaultClock::default().now())),
+    }
 }
 
 /// Forgets quiet addresses until the shutdown.
@@ -46,13 +57,9 @@ pub(crate) async fn sweep(limit: IpLimit, shutdown: CancellationToken) {
     }
 }
 
-fn refuse(fault: GovernorError) -> Response {
-    let error = match fault {
-        GovernorError::TooManyRequests { wait_time, .. } => {
-            Error::new(RATE_LIMITED, "too many requests from this address")
-                .retry_after(Duration::from_secs(wait_time.max(1)))
-        }
-        other => Error::internal(anyhow::anyhow!("the address limit failed: {other}")),
-    };
-    error::response(&error, &request_id::current())
+fn refuse(wait: Duration) -> Response {
+    // In whole seconds, none too few.
+    let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    let error = Error::new(RATE_LIMITED, "too many requests from this address");
+    error::response(&error.retry_after(wait.max(LEAST_WAIT)), &request_id::current())
 }

@@ -7,8 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use futures::FutureExt as _;
 use mainstay::kernel::error::Error;
@@ -32,22 +31,25 @@ pub(crate) enum Answered {
 }
 
 /// Opens the request's span, a child of the caller's.
-pub(crate) async fn trace(request: Request, next: Next) -> Response {
+pub(crate) async fn trace<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let method = request.method().as_str();
     let span = tracing::info_span!("http", otel.kind = "server", http.request.method = method);
     propagation::continue_trace(&span, propagation::extract(request.headers()));
-    next.run(request).instrument(span).await
+    next(request).instrument(span).await
 }
 
 /// Writes one line and counts each request when it is answered.
-pub(crate) async fn access_log(
-    State(edge): State<Arc<Edge>>,
+pub(crate) async fn access_log<F: Future<Output = Response>>(
+    edge: &Edge,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
-    let response = next.run(request).await;
+    let response = next(request).await;
     let elapsed = begun.elapsed();
     let status = response.status().as_u16();
     let answered = response.extensions().get::<Answered>();
@@ -70,8 +72,11 @@ pub(crate) async fn access_log(
 }
 
 /// A panic ends its own request alone, with the reply that every fault of ours gets.
-pub(crate) async fn panic_guard(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+pub(crate) async fn panic_guard<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    match AssertUnwindSafe(next(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             let cause = anyhow::anyhow!("the gateway panicked; the panic is logged before");

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
@@ -12,9 +11,12 @@ use crate::error::Refused;
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Writes a refusal as `application/problem+json` where `Accept` names that media type.
-pub(crate) async fn render(request: Request, next: Next) -> Response {
+pub(crate) async fn render<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let wanted = is_wanted(request.headers());
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let Some(refused) = response.extensions().get::<Refused>() else { return response };
     let problem = wanted.then(|| refused.problem(response.status()).to_string());
     let headers = response.headers_mut();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::call::{self, Call};
@@ -16,11 +15,14 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const LONGEST: usize = 128;
 
 /// Keeps a sound id of the caller's, makes one where there is none, and echoes it.
-pub(crate) async fn assign(request: Request, next: Next) -> Response {
+pub(crate) async fn assign<F: Future<Output = Response>>(
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     let echo = HeaderValue::from_str(&id);
     let call = Call { request_id: id, peer: String::new(), user: None, deadline: None };
-    let mut response = call::scope(Arc::new(call), next.run(request)).await;
+    let mut response = call::scope(Arc::new(call), next(request)).await;
     if let Ok(echo) = echo {
         response.headers_mut().insert(X_REQUEST_ID, echo);
     }

@@ -2,11 +2,8 @@
 //! not to frame, not to run, not to tell others. What a reply says itself stays, as the explorer page's own
 //! content security policy does.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderName, HeaderValue};
@@ -65,9 +62,13 @@ impl SecurityHeaders {
 }
 
 /// Gives every reply its headers.
-pub(crate) async fn apply(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+pub(crate) async fn apply<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let is_encrypted = is_encrypted(&request, edge.settings.trusted_hops);
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let policies = edge.policies.load();
     let headers = response.headers_mut();
     for (name, value) in &policies.security.headers {

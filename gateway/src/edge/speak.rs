@@ -3,10 +3,7 @@
 //! Which protocol that is, is found out here and stands among the request's extensions. The limit by address,
 //! and the guard that catches a panic, stand before it is known what a request is for.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
@@ -15,15 +12,15 @@ use super::{Edge, grpc};
 use crate::error::Refused;
 
 /// Finds the protocol, and rewrites a refusal that is written for REST.
-pub(crate) async fn translate(
-    State(edge): State<Arc<Edge>>,
+pub(crate) async fn translate<F: Future<Output = Response>>(
+    edge: &Edge,
     mut request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let media_type = request.headers().get(CONTENT_TYPE).cloned();
     let protocol = front::protocol(&edge.live.load(), &request);
     request.extensions_mut().insert(protocol);
-    let response = next.run(request).await;
+    let response = next(request).await;
     let refused = response.extensions().get::<Refused>().filter(|_| protocol != Protocol::Rest);
     let Some(error) = refused.map(Refused::error) else { return response };
     let mut spoken = match protocol {

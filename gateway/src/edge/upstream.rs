@@ -41,6 +41,7 @@ pub(super) async fn unary(exchange: &Exchange) -> Result<UnaryReply> {
     let channel = (exchange.edge.channels)(&rpc.service);
     let metadata = handed_on(exchange);
     let call = channel.unary(&rpc.grpc_path, exchange.message.clone(), metadata, options);
+    let call = Box::pin(call);
     within(exchange, call).await.map_err(|status| failed(exchange, &status))
 }
 

@@ -14,6 +14,7 @@ use crate::kernel::events::Consumer;
 use crate::kernel::jobs::Job;
 use crate::kernel::policy::{Authorizer, Entitlements};
 use crate::kernel::saga::Saga;
+use crate::kernel::server::App;
 use crate::kernel::token::Verifier;
 
 /// What a service offers, consumes and needs. The kernel validates it, then drives the process.
@@ -22,7 +23,7 @@ pub struct Module {
     pub(super) descriptors: &'static [u8],
     pub(super) grpc: axum::Router,
     pub(super) services: Vec<&'static str>,
-    pub(super) http: Option<axum::Router>,
+    pub(super) http: Option<App>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) admin: axum::Router,
     pub(super) migrations: Vec<Box<dyn MigrationTrait>>,
@@ -84,8 +85,8 @@ impl Module {
     }
 
     /// Serves HTTP instead of gRPC: the edge.
-    pub fn http(mut self, app: axum::Router) -> Self {
-        self.http = Some(app);
+    pub fn http(mut self, app: impl Into<App>) -> Self {
+        self.http = Some(app.into());
         self
     }
 

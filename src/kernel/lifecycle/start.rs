@@ -16,7 +16,7 @@ use crate::kernel::jobs::{Runner, Worker, kernel_jobs};
 use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
 use crate::kernel::saga;
-use crate::kernel::server::{GrpcContext, Listener, grpc_app};
+use crate::kernel::server::{App, GrpcContext, Listener, grpc_app};
 use crate::kernel::settings::{Mode, ServiceSettings, Settings};
 use crate::kernel::tls::MeshIdentity;
 
@@ -269,7 +269,7 @@ impl Listeners {
 
     fn serve(
         self,
-        app: axum::Router,
+        app: App,
         admin: axum::Router,
         kernel: Arc<Kernel>,
         workers: Workers,
@@ -290,7 +290,7 @@ impl Listeners {
 }
 
 /// What the service's listener serves: the edge's own application, or gRPC behind the policy.
-fn app(kernel: &Kernel, mut module: Module, contracts: &Contracts) -> anyhow::Result<axum::Router> {
+fn app(kernel: &Kernel, mut module: Module, contracts: &Contracts) -> anyhow::Result<App> {
     if let Some(app) = module.http {
         return Ok(app);
     }
@@ -318,16 +318,14 @@ fn app(kernel: &Kernel, mut module: Module, contracts: &Contracts) -> anyhow::Re
         )?;
         services = route(services, operations.into_server());
     }
-    Ok(grpc_app(
-        services,
-        GrpcContext {
-            service: kernel.name.to_owned(),
-            policies: Arc::clone(&contracts.policies),
-            authorizer: module.authorizer,
-            entitlements: module.entitlements,
-            tokens: module.verifier,
-            metrics: kernel.metrics.clone(),
-            database: kernel.used_database().cloned(),
-        },
-    ))
+    let context = GrpcContext {
+        service: kernel.name.to_owned(),
+        policies: Arc::clone(&contracts.policies),
+        authorizer: module.authorizer,
+        entitlements: module.entitlements,
+        tokens: module.verifier,
+        metrics: kernel.metrics.clone(),
+        database: kernel.used_database().cloned(),
+    };
+    Ok(grpc_app(services, context).into())
 }

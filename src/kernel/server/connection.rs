@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
@@ -15,13 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::Service as _;
 
-use super::activity::{Activity, InFlight, begun, quiet, silent};
+use super::activity::{Activity, InFlight};
+use super::app::App;
 use super::listener::State;
 use crate::kernel::settings::ServerLimits;
 use crate::kernel::tls;
@@ -60,7 +59,11 @@ pub struct Peer {
 /// extension of every request. [`Serving::drain`](super::Serving::drain) waits until the last clone is
 /// dropped.
 #[derive(Clone, Debug)]
-pub struct Ending {
+pub struct Ending(Arc<Tokens>);
+
+/// One for a connection: a token counts its clones under a lock of its own.
+#[derive(Debug)]
+struct Tokens {
     draining: CancellationToken,
     closing: CancellationToken,
     aborted: CancellationToken,
@@ -70,17 +73,17 @@ pub struct Ending {
 impl Ending {
     /// Waits until the listener drains: what is under way is to come to its end.
     pub async fn draining(&self) {
-        self.draining.cancelled().await;
+        self.0.draining.cancelled().await;
     }
 
     /// Waits until the listener is about to cut off what has not ended: there is time for a last word.
     pub async fn closing(&self) {
-        self.closing.cancelled().await;
+        self.0.closing.cancelled().await;
     }
 
     /// Waits until the listener cuts off what has not ended.
     pub async fn aborted(&self) {
-        self.aborted.cancelled().await;
+        self.0.aborted.cancelled().await;
     }
 }
 
@@ -93,12 +96,12 @@ pub struct Open {
 
 impl State {
     fn ending(&self) -> Ending {
-        Ending {
+        Ending(Arc::new(Tokens {
             draining: self.draining.clone(),
             closing: self.closing.clone(),
             aborted: self.aborted.clone(),
             _task: self.tasks.token(),
-        }
+        }))
     }
 }
 
@@ -108,7 +111,7 @@ pub(super) struct Acceptance {
     /// Whether it serves the world, which has no certificates of the mesh.
     pub(super) is_for_anyone: bool,
     pub(super) limits: ServerLimits,
-    pub(super) app: Router,
+    pub(super) app: App,
     pub(super) state: Arc<State>,
 }
 
@@ -155,22 +158,21 @@ async fn requests<I>(io: I, peer: Peer, acceptance: Arc<Acceptance>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::new(watch::Sender::new(Activity::default()));
-    let app = acceptance.app.clone();
+    let activity = Arc::new(Activity::new());
+    let ending = acceptance.state.ending();
     let service = service_fn(|mut request: Request<Incoming>| {
         let guard = InFlight::start(&activity, &acceptance.state);
-        request.extensions_mut().insert(ConnectInfo(peer.address));
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(acceptance.state.ending());
+        request.extensions_mut().insert(ending.clone());
         if *request.method() == Method::CONNECT {
             let open = Open { _guard: Arc::new(InFlight::start(&activity, &acceptance.state)) };
             request.extensions_mut().insert(open);
         }
-        let last = (request.version() < Version::HTTP_2).then(|| acceptance.state.leaving.clone());
-        let reply = app.clone().call(request);
+        let state = (request.version() < Version::HTTP_2).then(|| Arc::clone(&acceptance.state));
+        let reply = acceptance.app.answer(request.map(Body::new));
         async move {
-            let mut response = reply.await?;
-            if last.is_some_and(|leaving| leaving.is_cancelled()) {
+            let mut response = reply.await;
+            if state.is_some_and(|state| state.leaving.load(Ordering::Relaxed)) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(guard.until_sent(response))
@@ -182,17 +184,17 @@ where
     tokio::select! {
         // Errors are the client's: it broke off, or spoke no HTTP.
         _ = connection.as_mut() => return,
-        () = silent(&activity, acceptance.limits.header_read_timeout) => return,
-        () = quiet(&activity, IDLE_TIMEOUT) => {}
+        () = activity.silent(acceptance.limits.header_read_timeout) => return,
+        () = activity.quiet(IDLE_TIMEOUT) => {}
         () = async {
             acceptance.state.draining.cancelled().await;
-            begun(&activity, FIRST_REQUEST_GRACE).await;
+            activity.begun(FIRST_REQUEST_GRACE).await;
         } => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = quiet(&activity, DRAIN_GRACE) => {}
+        () = activity.quiet(DRAIN_GRACE) => {}
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::app::App;
 use super::connection::{self, Acceptance};
 use crate::kernel::settings::ServerLimits;
 
@@ -42,8 +42,8 @@ pub struct Serving {
 
 /// What the accept loop and its connections share.
 pub(super) struct State {
-    /// Cancelled: the end is near, let HTTP/1.1 clients go with their next reply.
-    pub(super) leaving: CancellationToken,
+    /// The end is near: let HTTP/1.1 clients go with their next reply.
+    pub(super) leaving: AtomicBool,
     /// Cancelled: no new connections, finish the old ones.
     pub(super) draining: CancellationToken,
     /// Cancelled: what still streams says its last words.
@@ -84,12 +84,13 @@ impl Listener {
     }
 
     /// Starts to serve an application: HTTP/1.1 and HTTP/2 alike. Requests carry a [`Peer`] and
-    /// axum's `ConnectInfo<SocketAddr>` as extensions.
+    /// an [`Ending`] as extensions.
     ///
     /// [`Peer`]: super::Peer
-    pub fn serve(self, app: Router) -> Serving {
+    /// [`Ending`]: super::Ending
+    pub fn serve(self, app: impl Into<App>) -> Serving {
         let state = Arc::new(State {
-            leaving: CancellationToken::new(),
+            leaving: AtomicBool::new(false),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
             aborted: CancellationToken::new(),
@@ -101,7 +102,7 @@ impl Listener {
             tls: self.tls.map(TlsAcceptor::from),
             is_for_anyone: self.is_for_anyone,
             limits: self.limits,
-            app,
+            app: app.into(),
             state: Arc::clone(&state),
         });
         tokio::spawn(accept(self.tcp, acceptance));
@@ -124,7 +125,7 @@ impl Serving {
     /// client that keeps its connection busy thus leaves in good time, instead of sending a request
     /// into a connection that [`drain`](Self::drain) is about to close.
     pub fn leave(&self) {
-        self.state.leaving.cancel();
+        self.state.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Ends in order: no new connections, `GOAWAY` and `Connection: close` on the old ones, then
@@ -133,7 +134,7 @@ impl Serving {
     /// [`Ending::closing`](super::Ending::closing) lets what still streams say that it ends. What is
     /// not done by the deadline is cut off; the number of such requests is returned.
     pub async fn drain(&self, deadline: Duration) -> usize {
-        self.state.leaving.cancel();
+        self.state.leaving.store(true, Ordering::Relaxed);
         self.state.draining.cancel();
         let finished = async {
             self.state.stopped_accepting.cancelled().await;

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
-use http_body_util::Full;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -37,6 +37,7 @@ mod connector;
 mod endpoint;
 mod exchange;
 mod failure;
+mod lines;
 mod message;
 pub(crate) mod metadata;
 mod replay;
@@ -50,6 +51,8 @@ pub use metadata::timeout;
 
 use connector::Security;
 use exchange::{Exchange, Traits};
+use replay::Replay;
+use reply::Reply;
 
 /// The channel to one service. Clones share connections and what is known of the instances.
 #[derive(Clone)]
@@ -162,12 +165,10 @@ impl MeshChannel {
         metadata: HeaderMap,
         options: UnaryOptions,
     ) -> Result<UnaryReply, Status> {
-        let mut request = Request::new(Body::new(Full::new(framed(&message))));
-        *request.uri_mut() = path.clone().into();
-        *request.headers_mut() = metadata;
         let deadline = earliest(Instant::now() + options.deadline);
         let traits = Traits { deadline, idempotent: options.idempotent, unary: true };
-        message::read_reply(self.measured(request, traits).await).await
+        let body = Replay::Whole(framed(&message));
+        self.measured(head(path, metadata), body, traits).await.into_unary().await
     }
 
     /// Makes a call of which either side is a stream. `body` yields messages, each after the five bytes
@@ -183,26 +184,25 @@ impl MeshChannel {
         metadata: HeaderMap,
         deadline: Duration,
     ) -> Result<StreamReply, Status> {
-        let mut request = Request::new(body);
-        *request.uri_mut() = path.clone().into();
-        *request.headers_mut() = metadata;
         let deadline = earliest(Instant::now() + deadline);
         let traits = Traits { deadline, idempotent: false, unary: false };
-        let (head, body) = self.measured(request, traits).await.into_parts();
+        let body = Replay::read(body).await;
+        let reply = self.measured(head(path, metadata), body, traits).await;
+        let (head, body) = reply.into_response().into_parts();
         match Status::from_header_map(&head.headers) {
             Some(status) if status.code() != Code::Ok => Err(status),
             _ => Ok(StreamReply { metadata: head.headers, body }),
         }
     }
 
-    async fn measured(&self, request: Request<Body>, traits: Traits) -> Response<Body> {
+    async fn measured(&self, head: Parts, body: Replay, traits: Traits) -> Reply {
         let Some(metrics) = &self.metrics else {
-            return self.exchange.run(request, traits).await.into_response();
+            return self.exchange.run(head, body, traits).await;
         };
-        let (method, start) = (request.uri().path().to_owned(), Instant::now());
-        let reply = self.exchange.run(request, traits).await;
+        let (method, start) = (head.uri.path().to_owned(), Instant::now());
+        let reply = self.exchange.run(head, body, traits).await;
         metrics.rpc_client_call(&method, reply.code(), start.elapsed());
-        reply.into_response()
+        reply
     }
 
     /// What holds for a call: the caller's timeout or else the method's, never later than the
@@ -232,7 +232,11 @@ impl tower::Service<Request<Body>> for MeshChannel {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let traits = self.traits(&request);
         let channel = self.clone();
-        Box::pin(async move { Ok(channel.measured(request, traits).await) })
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = Replay::read(body).await;
+            Ok(channel.measured(head, body, traits).await.into_response())
+        })
     }
 }
 
@@ -240,6 +244,14 @@ impl std::fmt::Debug for MeshChannel {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("MeshChannel").field("service", &self.service()).finish()
     }
+}
+
+/// The head of a call.
+fn head(path: &PathAndQuery, metadata: HeaderMap) -> Parts {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.uri = path.clone().into();
+    head.headers = metadata;
+    head
 }
 
 fn earliest(deadline: Instant) -> Instant {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::lines::Lines;
+
 /// The first wait of an ejected instance, about; doubles up to [`MAX_EJECTION`].
 const BASE_EJECTION: Duration = Duration::from_millis(100);
 /// The longest wait of an ejected instance, about.
@@ -22,6 +24,8 @@ pub(super) struct Endpoint {
     pub(super) id: String,
     /// Where it is, as `host:port`.
     pub(super) address: String,
+    /// The connections for whole messages.
+    pub(super) lines: Lines,
     in_flight: AtomicUsize,
     breaker: Mutex<Breaker>,
 }
@@ -53,6 +57,7 @@ impl Endpoint {
         Self {
             id: id.to_owned(),
             address: address.to_owned(),
+            lines: Lines::new(),
             in_flight: AtomicUsize::new(0),
             breaker: Mutex::default(),
         }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Request;
-use tonic::body::Body;
+use http::request::Parts;
 
 use super::balancer::{Balancer, Patience};
 use super::budget::RetryBudget;
@@ -12,7 +11,7 @@ use super::connector::Security;
 use super::endpoint::{Attempt, Endpoint};
 use super::failure::Failure;
 use super::metadata;
-use super::replay::Replay;
+use super::replay::{Content, Replay};
 use super::reply::Reply;
 use super::transport::Transport;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error};
@@ -72,21 +71,18 @@ impl Exchange {
         self.balancer.service()
     }
 
-    pub(super) async fn run(&self, request: Request<Body>, traits: Traits) -> Reply {
+    pub(super) async fn run(&self, mut head: Parts, mut body: Replay, traits: Traits) -> Reply {
         self.budget.pay_in();
-        let (mut parts, body) = request.into_parts();
-        metadata::complete(&mut parts.headers);
-        let mut body = Replay::read(body).await;
+        metadata::complete(&mut head.headers);
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut patience = Patience::until(traits.deadline);
         let mut last = None;
         for number in 1.. {
             let Some(attempt) = self.balancer.start(&tried, &mut patience).await else { break };
             let Some(content) = body.take() else { break };
-            metadata::set_timeout(&mut parts.headers, traits.deadline);
-            let request = Request::from_parts(parts.clone(), content);
+            metadata::set_timeout(&mut head.headers, traits.deadline);
             tried.push(Arc::clone(attempt.endpoint()));
-            match self.attempt(attempt, request, number, traits).await {
+            match self.attempt(attempt, (head.clone(), content), number, traits).await {
                 Outcome::Done(reply) => return reply,
                 Outcome::Again(reply) => last = Some(reply),
             }
@@ -100,11 +96,11 @@ impl Exchange {
     async fn attempt(
         &self,
         attempt: Attempt,
-        request: Request<Body>,
+        (head, content): (Parts, Content),
         number: u32,
         traits: Traits,
     ) -> Outcome {
-        let sent = self.transport.send(&attempt.endpoint().address, request, traits.unary);
+        let sent = self.transport.send(attempt.endpoint(), head, content, traits.unary);
         let failure = match tokio::time::timeout_at(traits.deadline.into(), sent).await {
             Err(_) => {
                 attempt.failed();

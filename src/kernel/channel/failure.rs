@@ -39,6 +39,14 @@ impl Failure {
         }
     }
 
+    /// Of a request that was sent over a connection that is used directly.
+    pub(super) fn of_stream(error: h2::Error) -> Self {
+        match never_processed(&error) {
+            true => Self::Unsent(error.into()),
+            false => Self::Broken(error.into()),
+        }
+    }
+
     /// The cause, for our log.
     pub(super) fn into_cause(self) -> anyhow::Error {
         match self {

@@ -1,18 +1,10 @@
 //! The five bytes before every gRPC message.
 
-use std::sync::Arc;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::Response;
-use http_body_util::BodyExt as _;
-use tonic::body::Body;
-use tonic::{Code, Status};
-
-use super::UnaryReply;
-use super::failure::NotSent;
+use tonic::Status;
 
 /// One byte that says whether the message is compressed, four with its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// A message with its prefix, as it stands in the body of a request or reply.
 pub fn framed(message: &[u8]) -> Bytes {
@@ -24,27 +16,8 @@ pub fn framed(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// The one message of a reply, or the status that came instead.
-pub(super) async fn read_reply(response: Response<Body>) -> Result<UnaryReply, Status> {
-    let (head, body) = response.into_parts();
-    let early = Status::from_header_map(&head.headers);
-    if let Some(mut status) = early.filter(|status| status.code() != Code::Ok) {
-        if head.extensions.get::<NotSent>().is_some() {
-            status.set_source(Arc::new(NotSent));
-        }
-        return Err(status);
-    }
-    let collected = body.collect().await?;
-    let late = collected.trailers().and_then(Status::from_header_map);
-    if let Some(status) = late.filter(|status| status.code() != Code::Ok) {
-        return Err(status);
-    }
-    let trailers = collected.trailers().cloned().unwrap_or_default();
-    let message = unframed(collected.to_bytes())?;
-    Ok(UnaryReply { message, metadata: head.headers, trailers })
-}
-
-fn unframed(mut bytes: Bytes) -> Result<Bytes, Status> {
+/// The one message of a whole reply.
+pub(super) fn unframed(mut bytes: Bytes) -> Result<Bytes, Status> {
     if bytes.len() < PREFIX_BYTES {
         return Err(Status::internal("the reply has no message"));
     }

@@ -22,6 +22,21 @@ pub(super) enum Replay {
     Once(Arc<Mutex<Option<Body>>>),
 }
 
+/// What one attempt sends.
+pub(super) enum Content {
+    Whole(Bytes),
+    Stream(Body),
+}
+
+impl Content {
+    pub(super) fn into_body(self) -> Body {
+        match self {
+            Self::Whole(bytes) => Body::new(Full::new(bytes)),
+            Self::Stream(body) => body,
+        }
+    }
+}
+
 impl Replay {
     pub(super) async fn read(mut body: Body) -> Self {
         let mut ready = VecDeque::new();
@@ -50,14 +65,14 @@ impl Replay {
         Self::Once(Arc::new(Mutex::new(Some(Body::new(Rest { ready, body })))))
     }
 
-    /// The body for an attempt; `None` when it was sent and cannot be again.
-    pub(super) fn take(&mut self) -> Option<Body> {
+    /// The content for an attempt; `None` when it was sent and cannot be again.
+    pub(super) fn take(&mut self) -> Option<Content> {
         match self {
-            Self::Whole(bytes) => Some(Body::new(Full::new(bytes.clone()))),
+            Self::Whole(bytes) => Some(Content::Whole(bytes.clone())),
             Self::Once(body) => {
                 let unread = body.lock().unwrap_or_else(PoisonError::into_inner).is_some();
                 let body = Unread { shared: Arc::clone(body), own: None };
-                unread.then(|| Body::new(body))
+                unread.then(|| Content::Stream(Body::new(body)))
             }
         }
     }
@@ -128,7 +143,7 @@ mod tests {
     use super::*;
 
     async fn content(replay: &mut Replay) -> Option<Bytes> {
-        Some(replay.take()?.collect().await.expect("reads").to_bytes())
+        Some(replay.take()?.into_body().collect().await.expect("reads").to_bytes())
     }
 
     #[tokio::test]

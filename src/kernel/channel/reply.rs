@@ -1,6 +1,7 @@
 //! What came back, whole or as a stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,8 +11,10 @@ use http_body_util::{BodyExt as _, Full};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::UnaryReply;
 use super::endpoint::Attempt;
 use super::failure::NotSent;
+use super::message::unframed;
 use crate::kernel::error::Error;
 
 /// A reply with the gRPC status that is known of it.
@@ -61,6 +64,30 @@ impl Reply {
         self
     }
 
+    /// The one message of a unary call's reply, or the status that came instead.
+    pub(super) async fn into_unary(self) -> Result<UnaryReply, Status> {
+        if let Some(mut status) = failed(&self.head.headers) {
+            if self.head.extensions.get::<NotSent>().is_some() {
+                status.set_source(Arc::new(NotSent));
+            }
+            return Err(status);
+        }
+        let (data, trailers) = match self.content {
+            Content::Whole { data, trailers } => (data, trailers),
+            Content::Stream(body) => {
+                let collected = body.collect().await?;
+                let trailers = collected.trailers().cloned().unwrap_or_default();
+                (collected.to_bytes(), trailers)
+            }
+        };
+        match failed(&trailers) {
+            Some(status) => Err(status),
+            None => {
+                Ok(UnaryReply { message: unframed(data)?, metadata: self.head.headers, trailers })
+            }
+        }
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         let body = match self.content {
             Content::Whole { data, trailers } if data.is_empty() && trailers.is_empty() => {
@@ -85,6 +112,13 @@ impl From<Status> for Reply {
     fn from(status: Status) -> Self {
         let (head, ()) = status.into_http::<()>().into_parts();
         Self::whole(head, Bytes::new(), HeaderMap::new())
+    }
+}
+
+fn failed(headers: &HeaderMap) -> Option<Status> {
+    match status_code(headers)? {
+        Code::Ok => None,
+        _ => Status::from_header_map(headers),
     }
 }
 

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, StatusCode, Uri, Version, header, response};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header, request, response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -15,24 +16,28 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::connector::{Connector, Security};
+use super::endpoint::Endpoint;
 use super::failure::Failure;
+use super::lines::{Answer, Fault};
+use super::replay::Content;
 use super::reply::Reply;
 use super::web::{self, WebBody};
 use crate::kernel::settings::{ChannelSettings, Transport as Protocol};
 
 /// The largest unary reply.
-const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// A silent HTTP/2 connection is asked for a sign of life this often, idle or not.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// The connection is given up when no sign comes within this time.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection nobody uses is closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP/2 flow-control windows that do not slow down a reply of a few megabytes.
-const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+pub(super) const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 /// The connections of one channel.
 pub(super) struct Transport {
+    connector: Connector,
     client: Client<Connector, Body>,
     scheme: Scheme,
     protocol: Protocol,
@@ -55,22 +60,33 @@ impl Transport {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true)
-            .build(connector);
+            .build(connector.clone());
         let scheme = match security {
             Security::Plaintext => Scheme::HTTP,
             Security::Mesh(_) | Security::Servers(_) => Scheme::HTTPS,
         };
-        Ok(Self { client, scheme, protocol: settings.transport })
+        Ok(Self { connector, client, scheme, protocol: settings.transport })
     }
 
-    /// Sends a request to the instance at `address` and reads the reply, whole if it is `unary`.
+    /// Sends a request to an instance and reads the reply, whole if it is `unary`.
     pub(super) async fn send(
         &self,
-        address: &str,
-        mut request: Request<Body>,
+        endpoint: &Endpoint,
+        mut head: request::Parts,
+        content: Content,
         unary: bool,
     ) -> Result<Reply, Failure> {
-        self.direct(&mut request, address).map_err(Failure::Unreachable)?;
+        self.direct(&mut head, &endpoint.address).map_err(Failure::Unreachable)?;
+        match content {
+            Content::Whole(body) if unary && self.protocol == Protocol::Grpc => {
+                let request = Request::from_parts(head, ());
+                whole(endpoint.lines.send(&self.connector, request, body).await)
+            }
+            content => self.pooled(Request::from_parts(head, content.into_body()), unary).await,
+        }
+    }
+
+    async fn pooled(&self, request: Request<Body>, unary: bool) -> Result<Reply, Failure> {
         let response = self.client.request(request).await.map_err(Failure::of_request)?;
         let (mut head, body) = response.into_parts();
         if let Some(status) = status_of_http(&head) {
@@ -87,25 +103,37 @@ impl Transport {
     }
 
     /// Addresses a request to an instance and gives it the form of the protocol.
-    fn direct(&self, request: &mut Request<Body>, address: &str) -> anyhow::Result<()> {
+    fn direct(&self, request: &mut request::Parts, address: &str) -> anyhow::Result<()> {
         let authority: Authority =
             address.parse().with_context(|| format!("`{address}` is no address"))?;
-        let mut uri = request.uri().clone().into_parts();
+        let mut uri = std::mem::take(&mut request.uri).into_parts();
         uri.scheme = Some(self.scheme.clone());
         uri.authority = Some(authority);
-        *request.uri_mut() = Uri::from_parts(uri)?;
-        *request.method_mut() = http::Method::POST;
-        *request.version_mut() = match self.protocol {
+        request.uri = Uri::from_parts(uri)?;
+        request.method = http::Method::POST;
+        request.version = match self.protocol {
             Protocol::Grpc => Version::HTTP_2,
             Protocol::GrpcWeb => Version::HTTP_11,
         };
         if self.protocol == Protocol::GrpcWeb {
-            request.headers_mut().insert(header::CONTENT_TYPE, web::CONTENT_TYPE);
-            request.headers_mut().insert(header::ACCEPT, web::CONTENT_TYPE);
-            request.headers_mut().remove(header::TE);
-            request.headers_mut().insert("x-grpc-web", HeaderValue::from_static("1"));
+            request.headers.insert(header::CONTENT_TYPE, web::CONTENT_TYPE);
+            request.headers.insert(header::ACCEPT, web::CONTENT_TYPE);
+            request.headers.remove(header::TE);
+            request.headers.insert("x-grpc-web", HeaderValue::from_static("1"));
         }
         Ok(())
+    }
+}
+
+/// The reply that came over a line.
+fn whole(answer: Result<Answer, Fault>) -> Result<Reply, Failure> {
+    match answer {
+        Ok(Answer { head, data, trailers }) => match status_of_http(&head) {
+            Some(status) => Ok(status.into()),
+            None => ended(head, data, trailers),
+        },
+        Err(Fault::TooLarge) => Ok(too_large().into()),
+        Err(Fault::Failure(failure)) => Err(failure),
     }
 }
 
@@ -113,17 +141,25 @@ async fn collect(head: response::Parts, body: Body) -> Result<Reply, Failure> {
     let collected = match Limited::new(body, MAX_REPLY_BYTES).collect().await {
         Ok(collected) => collected,
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            let message = format!("the reply is larger than {MAX_REPLY_BYTES} bytes");
-            return Ok(Status::resource_exhausted(message).into());
+            return Ok(too_large().into());
         }
         Err(error) => return Err(Failure::Broken(anyhow::Error::from_boxed(error))),
     };
     let trailers = collected.trailers().cloned().unwrap_or_default();
+    ended(head, collected.to_bytes(), trailers)
+}
+
+/// A whole reply, which must have said how the call ended.
+fn ended(head: response::Parts, data: Bytes, trailers: HeaderMap) -> Result<Reply, Failure> {
     let ended = [&head.headers, &trailers].iter().any(|map| map.contains_key(Status::GRPC_STATUS));
-    if !ended {
-        return Err(Failure::Broken(anyhow::anyhow!("the reply ended without a status")));
+    match ended {
+        true => Ok(Reply::whole(head, data, trailers)),
+        false => Err(Failure::Broken(anyhow::anyhow!("the reply ended without a status"))),
     }
-    Ok(Reply::whole(head, collected.to_bytes(), trailers))
+}
+
+fn too_large() -> Status {
+    Status::resource_exhausted(format!("the reply is larger than {MAX_REPLY_BYTES} bytes"))
 }
 
 /// The gRPC status of an HTTP response that is none of gRPC, by the specification's table.

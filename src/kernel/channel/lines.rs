@@ -1,0 +1,207 @@
+//! The HTTP/2 connections to one instance over which whole messages travel.
+//!
+//! There are a few: what is written to a connection passes one lock, so threads that share one wait
+//! for each other. A call goes over the connection of its own thread, and what many calls of a thread
+//! write is sent together. Streams, which carry bodies that nobody has yet, go another way
+//! ([`Transport`](super::transport::Transport)).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong, RecvStream};
+use http::{HeaderMap, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt as _;
+
+use super::connector::Connector;
+use super::failure::Failure;
+use super::message::PREFIX_BYTES;
+use super::transport::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, WINDOW_BYTES};
+
+/// The most connections to an instance.
+const MOST: usize = 4;
+/// The most bytes of headers in a reply.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// The connections to one instance, opened when they are first used.
+#[derive(Debug)]
+pub(super) struct Lines(Vec<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    open: Mutex<Option<SendRequest<Bytes>>>,
+    /// Held by who opens the connection.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// What came back over a line.
+pub(super) struct Answer {
+    pub(super) head: http::response::Parts,
+    pub(super) data: Bytes,
+    pub(super) trailers: HeaderMap,
+}
+
+/// Why nothing did.
+pub(super) enum Fault {
+    /// There was no reply.
+    Failure(Failure),
+    /// The reply was too large.
+    TooLarge,
+}
+
+impl<F: Into<Failure>> From<F> for Fault {
+    fn from(failure: F) -> Self {
+        Self::Failure(failure.into())
+    }
+}
+
+impl Lines {
+    pub(super) fn new() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(std::iter::repeat_with(Line::default).take(threads.min(MOST)).collect())
+    }
+
+    /// Sends a request with a whole body and reads the whole reply.
+    pub(super) async fn send(
+        &self,
+        connector: &Connector,
+        request: Request<()>,
+        body: Bytes,
+    ) -> Result<Answer, Fault> {
+        let line = self.0.get(thread() % self.0.len()).ok_or_else(|| closed("there is no line"))?;
+        let mut sender = line.sender(connector, request.uri()).await?;
+        let (response, mut stream) = sender.send_request(request, false).map_err(unsent)?;
+        stream.send_data(body, true).map_err(Failure::of_stream)?;
+        read(response.await.map_err(Failure::of_stream)?).await
+    }
+}
+
+impl Line {
+    /// A handle that takes a request now. Opens the connection if there is none.
+    async fn sender(
+        &self,
+        connector: &Connector,
+        uri: &Uri,
+    ) -> Result<SendRequest<Bytes>, Failure> {
+        if let Some(sender) = self.ready().await {
+            return Ok(sender);
+        }
+        let _turn = self.opening.lock().await;
+        // Somebody else may have opened it meanwhile.
+        if let Some(sender) = self.ready().await {
+            return Ok(sender);
+        }
+        let sender = open(connector, uri).await.map_err(Failure::Unreachable)?;
+        *self.slot() = Some(sender.clone());
+        sender.ready().await.map_err(|error| Failure::Unsent(error.into()))
+    }
+
+    async fn ready(&self) -> Option<SendRequest<Bytes>> {
+        let sender = self.slot().clone()?;
+        sender.ready().await.ok()
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<Bytes>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A number of the current thread; those of a runtime follow one another.
+fn thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
+async fn open(connector: &Connector, uri: &Uri) -> anyhow::Result<SendRequest<Bytes>> {
+    let stream = connector.clone().oneshot(uri.clone()).await.map_err(anyhow::Error::from_boxed)?;
+    let handshake = client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await?;
+    tokio::spawn(drive(connection));
+    Ok(sender)
+}
+
+/// Moves the bytes of a connection until it ends, or its other side is silent.
+async fn drive<I>(mut connection: client::Connection<I, Bytes>)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let ping = connection.ping_pong();
+    let silent = async {
+        match ping {
+            Some(ping) => silence(ping).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // Whose calls an error breaks off, those hear of it.
+        _ = connection => {}
+        () = silent => {}
+    }
+}
+
+/// Ends when no sign of life comes from the other side.
+async fn silence(mut ping: PingPong) {
+    loop {
+        tokio::time::sleep(KEEP_ALIVE_INTERVAL).await;
+        let pong = tokio::time::timeout(KEEP_ALIVE_TIMEOUT, ping.ping(Ping::opaque())).await;
+        if !matches!(pong, Ok(Ok(_))) {
+            return;
+        }
+    }
+}
+
+async fn read(response: Response<RecvStream>) -> Result<Answer, Fault> {
+    let (head, mut body) = response.into_parts();
+    let mut data = Bytes::new();
+    let mut joined: Option<BytesMut> = None;
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.map_err(Failure::of_stream)?;
+        // Of a stream that was reset meanwhile, whose fault the next read tells.
+        let _ = body.flow_control().release_capacity(chunk.len());
+        let so_far = joined.as_ref().map_or(data.len(), BytesMut::len);
+        if so_far + chunk.len() > MAX_REPLY_BYTES {
+            return Err(Fault::TooLarge);
+        }
+        match &mut joined {
+            Some(joined) => joined.extend_from_slice(&chunk),
+            None if data.is_empty() => data = chunk,
+            None => {
+                let mut both = BytesMut::with_capacity(announced(&data).max(so_far + chunk.len()));
+                both.extend_from_slice(&data);
+                both.extend_from_slice(&chunk);
+                joined = Some(both);
+            }
+        }
+    }
+    let trailers = body.trailers().await.map_err(Failure::of_stream)?.unwrap_or_default();
+    Ok(Answer { head, data: joined.map_or(data, BytesMut::freeze), trailers })
+}
+
+/// How long the message says it is, its prefix included; at most what is accepted.
+fn announced(mut data: &[u8]) -> usize {
+    if data.len() < PREFIX_BYTES {
+        return 0;
+    }
+    data.advance(1);
+    (data.get_u32() as usize).saturating_add(PREFIX_BYTES).min(MAX_REPLY_BYTES)
+}
+
+/// A connection that takes no request any more: nobody has seen it.
+fn unsent(error: h2::Error) -> Failure {
+    Failure::Unsent(error.into())
+}
+
+fn closed(why: &'static str) -> Failure {
+    Failure::Unsent(anyhow::anyhow!(why))
+}

@@ -16,7 +16,7 @@ use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result, UNAUTHENTICATED}
 use mainstay::kernel::policy::{Access, Entitlements as _};
 
 use super::client_ip::ClientIp;
-use super::front::{self, Found, Front, Protocol};
+use super::front::{self, Codec, Connect, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::Answered;
@@ -249,7 +249,15 @@ impl Exchange {
     }
 
     fn validate(&self) -> Result<()> {
-        let checked = self.rpc.policy.validate(&self.message);
+        let (rules, message) = (&self.rpc.policy.validation, &self.message);
+        // From JSON it was written here; what comes in protobuf encoding may be unreadable.
+        let checked = match &self.front {
+            Front::Rest(target) if target.route.form != Form::Socket => {
+                rules.validate_written(message)
+            }
+            Front::Connect(Connect { codec: Codec::Json, .. }) => rules.validate_written(message),
+            Front::Rest(_) | Front::Grpc { .. } | Front::Connect(_) => rules.validate(message),
+        };
         checked.map_err(|error| error::for_caller(error, self.binding()))
     }
 

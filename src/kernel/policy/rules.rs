@@ -28,6 +28,8 @@ pub struct MessageRules {
 struct Message {
     /// By number.
     fields: Vec<Field>,
+    /// Whether there are rules for it or for anything in it.
+    is_ruled: bool,
 }
 
 impl Message {

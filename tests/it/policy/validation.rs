@@ -37,7 +37,13 @@ fn sample(fields: &str) -> Sample {
 
 impl Sample {
     fn json(&self, json: &Value) -> Vec<String> {
-        self.bytes(&wire(&self.pool, "mainstay.sample.v1.Request", json))
+        let bytes = wire(&self.pool, "mainstay.sample.v1.Request", json);
+        // Who passes over what has no rules finds the same.
+        let [all, ruled] =
+            [self.method.validate(&bytes), self.method.validation.validate_written(&bytes)]
+                .map(|checked| checked.map_err(|error| error.to_string()));
+        assert_eq!(all, ruled);
+        self.bytes(&bytes)
     }
 
     /// The violations, as `field: description`.

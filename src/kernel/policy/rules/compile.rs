@@ -28,6 +28,7 @@ impl MessageRules {
     fn compile_with(message: &MessageDescriptor, lenient: bool) -> anyhow::Result<Self> {
         let mut tree = Tree { lenient, ..Tree::default() };
         tree.message(message)?;
+        tree.mark_ruled();
         Ok(Self { messages: tree.messages })
     }
 }
@@ -55,6 +56,27 @@ impl Tree {
         fields.sort_by_key(|field| field.number);
         self.messages[position].fields = fields;
         Ok(position)
+    }
+
+    /// Finds which messages have rules, in rounds, since a message may contain itself.
+    fn mark_ruled(&mut self) {
+        loop {
+            let is_ruled = |message: &Message| {
+                message.fields.iter().any(|field| match field.kind {
+                    Kind::Message(inner) if self.messages[inner].is_ruled => true,
+                    _ => field.constraint.is_stated(),
+                })
+            };
+            let found: Vec<bool> = self.messages.iter().map(is_ruled).collect();
+            let mut changed = false;
+            for (message, found) in self.messages.iter_mut().zip(found) {
+                changed |= message.is_ruled != found;
+                message.is_ruled = found;
+            }
+            if !changed {
+                return;
+            }
+        }
     }
 
     fn field(&mut self, field: &FieldDescriptor) -> anyhow::Result<Field> {

@@ -15,6 +15,13 @@ pub(super) struct Constraint {
     pub(super) check: Option<Check>,
 }
 
+impl Constraint {
+    /// Whether there is a rule at all.
+    pub(super) fn is_stated(&self) -> bool {
+        self.required || self.check.is_some()
+    }
+}
+
 /// When rules do not apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ignore {

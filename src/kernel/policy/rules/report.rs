@@ -50,12 +50,23 @@ impl fmt::Display for Path<'_> {
 pub(super) struct Report {
     violations: Vec<(String, String)>,
     muted: bool,
+    of_readable: bool,
 }
 
 impl Report {
     /// For values that must be readable but have no rules.
     pub(super) fn muted() -> Self {
         Self { muted: true, ..Self::default() }
+    }
+
+    /// Of bytes that are known to be readable.
+    pub(super) fn of_readable() -> Self {
+        Self { of_readable: true, ..Self::default() }
+    }
+
+    /// Whether only rules can find something wrong.
+    pub(super) fn is_of_readable(&self) -> bool {
+        self.of_readable
     }
 
     pub(super) fn refuse(&mut self, path: &Path<'_>, description: String) {

@@ -2,6 +2,7 @@
 
 use prost_reflect::Kind;
 
+use super::report::Path;
 use crate::kernel::error::Result;
 use crate::kernel::policy::wire::{WireValue, malformed};
 
@@ -96,8 +97,8 @@ impl ScalarKind {
         }
     }
 
-    /// Reads a value as this type; `name` is the field's, for the message.
-    pub(super) fn read<'a>(self, value: WireValue<'a>, name: &str) -> Result<Scalar<'a>> {
+    /// Reads a value as this type; `path` leads to the field, for the message.
+    pub(super) fn read<'a>(self, value: WireValue<'a>, path: &Path<'_>) -> Result<Scalar<'a>> {
         // Numbers longer than the type are cut off, as every decoder does.
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
         let scalar = match (self, value) {
@@ -119,10 +120,11 @@ impl ScalarKind {
                 Ok(text) => Scalar::Text(text),
                 Err(_) => {
                     let description = "must be valid UTF-8";
-                    return Err(malformed(format!("{name} {description}")).field(name, description));
+                    let error = malformed(format!("{path} {description}"));
+                    return Err(error.field(path.to_string(), description));
                 }
             },
-            _ => return Err(malformed(format!("{name} has the wrong wire type"))),
+            _ => return Err(malformed(format!("{path} has the wrong wire type"))),
         };
         Ok(scalar)
     }

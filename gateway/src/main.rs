@@ -7,6 +7,11 @@ use gateway::standalone::{self, Standalone};
 use mainstay::kernel::lifecycle;
 use mainstay::kernel::settings::{Args, ServiceDefaults};
 
+/// Each call allocates some fifty times, from every thread: the allocator of the system takes several
+/// times as long for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The gateway of a platform, by its settings; or, with --upstream, alone before one gRPC server.

@@ -5,8 +5,10 @@
 //! write is sent together. Streams, which carry bodies that nobody has yet, go another way
 //! ([`Transport`](super::transport::Transport)).
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::client::{self, SendRequest};
@@ -132,11 +134,23 @@ async fn open(connector: &Connector, uri: &Uri) -> anyhow::Result<SendRequest<By
 }
 
 /// Moves the bytes of a connection until it ends, or its other side is silent.
+///
+/// The runtime would run this right after the call that woke it, so each call would be written by
+/// itself. It goes to the end of the queue first: what the tasks before it write is sent together.
 async fn drive<I>(mut connection: client::Connection<I, Bytes>)
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let ping = connection.ping_pong();
+    let mut was_last = false;
+    let connection = std::future::poll_fn(|context| {
+        was_last = !was_last;
+        if was_last {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut connection).poll(context)
+    });
     let silent = async {
         match ping {
             Some(ping) => silence(ping).await,

@@ -12,7 +12,8 @@
 //! | [`server`] | the server side: mTLS identity, policy enforcement, panics, limits, reflection |
 //! | [`call`] | who calls, in which request, until when |
 //! | [`token`] | verification of access tokens |
-//! | [`tls`] | certificates and identities of the mesh |
+//! | [`tls`] | certificates and identities of the mesh, and those of the edge |
+//! | `changes` | files that change while the process runs |
 //! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
 //! | [`jobs`] | durable jobs and schedules with leases |
 //! | [`saga`] | work over several services, done as a whole or undone |
@@ -29,6 +30,7 @@
 
 pub mod cache;
 pub mod call;
+mod changes;
 pub mod channel;
 pub mod claims;
 pub mod database;

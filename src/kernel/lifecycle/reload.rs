@@ -6,16 +6,13 @@
 //! the start would have refused.
 
 use std::path::Path;
-use std::time::Duration;
 
 use toml::Table;
 
 use super::Platform;
+use crate::kernel::changes::{Changes, INTERVAL};
 use crate::kernel::settings::{Difference, Origin, ServiceSettings, Settings, reload};
 use crate::kernel::telemetry::Metrics;
-
-/// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 impl<T: ServiceSettings> Platform<T> {
     /// Hands the service's own settings to `apply` whenever the settings file has changed. `reloadable`
@@ -34,8 +31,8 @@ impl<T: ServiceSettings> Platform<T> {
         let Some(file) = origin.file().map(Path::to_path_buf) else { return Ok(()) };
         let running = reload::table(self.kernel_settings(), self.settings())?;
         let metrics = self.metrics();
-        let mut watch =
-            Watch { origin, reloadable, running, metrics, seen: None, is_done: false, apply };
+        let file_changes = Changes::of_unknown();
+        let mut watch = Watch { origin, reloadable, running, metrics, file_changes, apply };
         let shutdown = self.shutdown();
         tokio::spawn(async move {
             while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
@@ -52,9 +49,7 @@ struct Watch<F> {
     /// What holds, with those settings that wait for a restart.
     running: Table,
     metrics: Metrics,
-    /// The file as it was last looked at, and whether what it says is done.
-    seen: Option<Vec<u8>>,
-    is_done: bool,
+    file_changes: Changes<Vec<u8>>,
     apply: F,
 }
 
@@ -63,14 +58,9 @@ impl<F> Watch<F> {
     where
         F: Fn(T) -> anyhow::Result<()>,
     {
-        let is_settled = self.seen.as_ref() == Some(&content);
-        if !is_settled {
-            (self.seen, self.is_done) = (Some(content), false);
-        }
-        if self.is_done || !is_settled {
+        if self.file_changes.look(content).is_none() {
             return;
         }
-        self.is_done = true;
         let taken = self.origin.load::<T>().and_then(|settings| self.take(settings));
         self.metrics.settings_refused(taken.is_err());
         match taken {

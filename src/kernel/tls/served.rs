@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -18,16 +17,12 @@ use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 use super::{ALPN_PROTOCOLS, certificates, private_key, provider, read_file};
-
-/// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
+use crate::kernel::changes::{Changes, INTERVAL};
 
 /// A certificate chain and its private key, from two PEM files.
 pub struct ServedCertificate {
     files: Files,
-    /// The files as they were last looked at, and whether what they say is done.
-    seen: Content,
-    is_done: bool,
+    changes: Changes<Content>,
     shown: Arc<Shown>,
     config: Arc<ServerConfig>,
 }
@@ -48,7 +43,7 @@ impl ServedCertificate {
         config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         // Sessions are taken up again without anything kept for them.
         config.ticketer = Ticketer::new()?;
-        Ok(Self { files, seen, is_done: true, shown, config: Arc::new(config) })
+        Ok(Self { files, changes: Changes::since(seen), shown, config: Arc::new(config) })
     }
 
     /// For listeners: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, of clients that need no certificate.
@@ -76,15 +71,7 @@ impl ServedCertificate {
 
     /// What became of a change that two looks in a row have found.
     fn look(&mut self, found: Content) -> Option<anyhow::Result<()>> {
-        let is_settled = self.seen == found;
-        if !is_settled {
-            (self.seen, self.is_done) = (found, false);
-        }
-        if self.is_done || !is_settled {
-            return None;
-        }
-        self.is_done = true;
-        let taken = self.files.pair(&self.seen);
+        let taken = self.files.pair(self.changes.look(found)?);
         Some(taken.map(|pair| self.shown.0.store(Arc::new(pair))))
     }
 

@@ -67,14 +67,15 @@ where
         if let Some(answer) = args.answer(&settings)? {
             return print(&answer);
         }
-        match args.errand {
-            None => serve(name, version, settings, module),
-            Some(Errand::Healthcheck) => print(&healthcheck::ask(settings.kernel.admin_listen)?),
-            Some(Errand::Migrate) => block_on(migrations::migrate(name, version, settings, module)),
-            Some(Errand::AwaitMigrations) => {
-                block_on(migrations::wait(name, version, settings, module))
+        let task = match args.errand {
+            None => return serve(name, version, settings, module),
+            Some(Errand::Healthcheck) => {
+                return print(&healthcheck::ask(settings.kernel.admin_listen)?);
             }
-        }
+            Some(Errand::Migrate) => migrations::Task::Apply,
+            Some(Errand::AwaitMigrations) => migrations::Task::Await,
+        };
+        block_on(migrations::run(task, name, version, settings, module))
     };
     explained(name, answered())
 }

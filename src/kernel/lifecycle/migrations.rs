@@ -10,6 +10,7 @@ use super::module::Module;
 use super::platform::Platform;
 use super::signals::Signals;
 use super::start::declare_module;
+use crate::kernel::database::Database;
 use crate::kernel::settings::{Mode, ServiceSettings, Settings};
 use crate::kernel::telemetry::Telemetry;
 
@@ -19,8 +20,18 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is told what is waited for, in looks.
 const TELL_EVERY: usize = 10;
 
-/// Applies what is pending, as the start of the service would.
-pub(super) async fn migrate<T, F, Fut>(
+/// What is to be done about the migrations that are pending.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Task {
+    /// Apply them, as the start of the service would.
+    Apply,
+    /// Wait until nothing is pending, for as long as it takes: whoever asked for it has a deadline.
+    Await,
+}
+
+/// Does it; a signal ends it.
+pub(super) async fn run<T, F, Fut>(
+    task: Task,
     name: &'static str,
     version: &'static str,
     settings: Settings<T>,
@@ -33,65 +44,45 @@ where
 {
     let telemetry = Telemetry::init(name, version, &settings.kernel.telemetry)?;
     let mut signals = Signals::listen()?;
-    let migrated = async {
+    let done = async {
         let (kernel, module, _) = declare_module(name, version, settings, module).await?;
-        let database = kernel.used_database().with_context(|| no_database(name))?;
-        database.connect().await?;
-        // Before anything is made that would belong to it.
-        if kernel.settings.mode == Mode::Production {
-            database.refuse_privileged_role().await?;
+        let database = kernel
+            .used_database()
+            .with_context(|| format!("{name} has no database and no migrations"))?;
+        match task {
+            Task::Apply => apply(database, module, kernel.settings.mode).await?,
+            Task::Await => wait(database, &module).await,
         }
-        database.migrate(module.migrations).await?;
         tracing::info!("every migration is applied");
         Ok(ExitCode::SUCCESS)
     };
     let code = tokio::select! {
-        code = migrated => code,
+        code = done => code,
         () = signals.next() => Ok(ExitCode::FAILURE),
     };
     telemetry.flush().await;
     code
 }
 
-/// Waits until nothing is pending, for as long as it takes: whoever asked for it has a deadline.
-pub(super) async fn wait<T, F, Fut>(
-    name: &'static str,
-    version: &'static str,
-    settings: Settings<T>,
-    module: F,
-) -> anyhow::Result<ExitCode>
-where
-    T: ServiceSettings,
-    F: FnOnce(Platform<T>) -> Fut + Send,
-    Fut: Future<Output = anyhow::Result<Module>> + Send,
-{
-    let telemetry = Telemetry::init(name, version, &settings.kernel.telemetry)?;
-    let mut signals = Signals::listen()?;
-    let waited = async {
-        let (kernel, module, _) = declare_module(name, version, settings, module).await?;
-        let database = kernel.used_database().with_context(|| no_database(name))?;
-        for look in 0.. {
-            let waits_for = match database.pending(&module.migrations).await {
-                Ok(None) => break,
-                Ok(Some(migration)) => format!("migration {migration}"),
-                Err(error) => format!("the database: {error:#}"),
-            };
-            if look % TELL_EVERY == 0 {
-                tracing::info!(waits_for, "waiting for migrations");
-            }
-            tokio::time::sleep(INTERVAL).await;
-        }
-        tracing::info!("every migration is applied");
-        Ok(ExitCode::SUCCESS)
-    };
-    let code = tokio::select! {
-        code = waited => code,
-        () = signals.next() => Ok(ExitCode::FAILURE),
-    };
-    telemetry.flush().await;
-    code
+async fn apply(database: &Database, module: Module, mode: Mode) -> anyhow::Result<()> {
+    database.connect().await?;
+    // Before anything is made that would belong to it.
+    if mode == Mode::Production {
+        database.refuse_privileged_role().await?;
+    }
+    database.migrate(module.migrations).await
 }
 
-fn no_database(name: &str) -> String {
-    format!("{name} has no database and no migrations")
+async fn wait(database: &Database, module: &Module) {
+    for look in 0.. {
+        let waits_for = match database.pending(&module.migrations).await {
+            Ok(None) => return,
+            Ok(Some(migration)) => format!("migration {migration}"),
+            Err(error) => format!("the database: {error:#}"),
+        };
+        if look % TELL_EVERY == 0 {
+            tracing::info!(waits_for, "waiting for migrations");
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
 }

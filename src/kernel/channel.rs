@@ -168,7 +168,7 @@ impl MeshChannel {
         let deadline = earliest(Instant::now() + options.deadline);
         let traits = Traits { deadline, idempotent: options.idempotent, unary: true };
         let body = Replay::Whole(framed(&message));
-        self.measured(head(path, metadata), body, traits).await.into_unary().await
+        self.measured(head(path, metadata), body, traits).await.into_unary()
     }
 
     /// Makes a call of which either side is a stream. `body` yields messages, each after the five bytes

@@ -3,7 +3,7 @@
 //! There are a few: what is written to a connection passes one lock, so threads that share one wait
 //! for each other. A call goes over the connection of its own thread, and what many calls of a thread
 //! write is sent together. Streams, which carry bodies that nobody has yet, go another way
-//! ([`Transport`](super::transport::Transport)).
+//! ([`Transport`](transport::Transport)).
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use std::task::Poll;
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong, RecvStream};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt as _;
@@ -21,7 +21,10 @@ use tower::ServiceExt as _;
 use super::connector::Connector;
 use super::failure::Failure;
 use super::message::PREFIX_BYTES;
-use super::transport::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, WINDOW_BYTES};
+use super::reply::Reply;
+use super::transport::{
+    self, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, WINDOW_BYTES,
+};
 
 /// The most connections to an instance.
 const MOST: usize = 4;
@@ -39,27 +42,6 @@ struct Line {
     opening: tokio::sync::Mutex<()>,
 }
 
-/// What came back over a line.
-pub(super) struct Answer {
-    pub(super) head: http::response::Parts,
-    pub(super) data: Bytes,
-    pub(super) trailers: HeaderMap,
-}
-
-/// Why nothing did.
-pub(super) enum Fault {
-    /// There was no reply.
-    Failure(Failure),
-    /// The reply was too large.
-    TooLarge,
-}
-
-impl<F: Into<Failure>> From<F> for Fault {
-    fn from(failure: F) -> Self {
-        Self::Failure(failure.into())
-    }
-}
-
 impl Lines {
     pub(super) fn new() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -72,8 +54,8 @@ impl Lines {
         connector: &Connector,
         request: Request<()>,
         body: Bytes,
-    ) -> Result<Answer, Fault> {
-        let line = self.0.get(thread() % self.0.len()).ok_or_else(|| closed("there is no line"))?;
+    ) -> Result<Reply, Failure> {
+        let line = &self.0[thread() % self.0.len()];
         let mut sender = line.sender(connector, request.uri()).await?;
         let (response, mut stream) = sender.send_request(request, false).map_err(unsent)?;
         stream.send_data(body, true).map_err(Failure::of_stream)?;
@@ -98,7 +80,7 @@ impl Line {
         }
         let sender = open(connector, uri).await.map_err(Failure::Unreachable)?;
         *self.slot() = Some(sender.clone());
-        sender.ready().await.map_err(|error| Failure::Unsent(error.into()))
+        sender.ready().await.map_err(unsent)
     }
 
     async fn ready(&self) -> Option<SendRequest<Bytes>> {
@@ -175,8 +157,11 @@ async fn silence(mut ping: PingPong) {
     }
 }
 
-async fn read(response: Response<RecvStream>) -> Result<Answer, Fault> {
+async fn read(response: Response<RecvStream>) -> Result<Reply, Failure> {
     let (head, mut body) = response.into_parts();
+    if let Some(status) = transport::status_of_http(&head) {
+        return Ok(status.into());
+    }
     let mut data = Bytes::new();
     let mut joined: Option<BytesMut> = None;
     while let Some(chunk) = body.data().await {
@@ -185,7 +170,7 @@ async fn read(response: Response<RecvStream>) -> Result<Answer, Fault> {
         let _ = body.flow_control().release_capacity(chunk.len());
         let so_far = joined.as_ref().map_or(data.len(), BytesMut::len);
         if so_far + chunk.len() > MAX_REPLY_BYTES {
-            return Err(Fault::TooLarge);
+            return Ok(transport::too_large().into());
         }
         match &mut joined {
             Some(joined) => joined.extend_from_slice(&chunk),
@@ -199,7 +184,7 @@ async fn read(response: Response<RecvStream>) -> Result<Answer, Fault> {
         }
     }
     let trailers = body.trailers().await.map_err(Failure::of_stream)?.unwrap_or_default();
-    Ok(Answer { head, data: joined.map_or(data, BytesMut::freeze), trailers })
+    transport::ended(head, joined.map_or(data, BytesMut::freeze), trailers)
 }
 
 /// How long the message says it is, its prefix included; at most what is accepted.
@@ -214,8 +199,4 @@ fn announced(mut data: &[u8]) -> usize {
 /// A connection that takes no request any more: nobody has seen it.
 fn unsent(error: h2::Error) -> Failure {
     Failure::Unsent(error.into())
-}
-
-fn closed(why: &'static str) -> Failure {
-    Failure::Unsent(anyhow::anyhow!(why))
 }

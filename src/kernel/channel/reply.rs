@@ -65,20 +65,15 @@ impl Reply {
     }
 
     /// The one message of a unary call's reply, or the status that came instead.
-    pub(super) async fn into_unary(self) -> Result<UnaryReply, Status> {
+    pub(super) fn into_unary(self) -> Result<UnaryReply, Status> {
         if let Some(mut status) = failed(&self.head.headers) {
             if self.head.extensions.get::<NotSent>().is_some() {
                 status.set_source(Arc::new(NotSent));
             }
             return Err(status);
         }
-        let (data, trailers) = match self.content {
-            Content::Whole { data, trailers } => (data, trailers),
-            Content::Stream(body) => {
-                let collected = body.collect().await?;
-                let trailers = collected.trailers().cloned().unwrap_or_default();
-                (collected.to_bytes(), trailers)
-            }
+        let Content::Whole { data, trailers } = self.content else {
+            return Err(Status::internal("a unary call was answered with a stream"));
         };
         match failed(&trailers) {
             Some(status) => Err(status),

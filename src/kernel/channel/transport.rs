@@ -18,7 +18,6 @@ use tonic::{Code, Status};
 use super::connector::{Connector, Security};
 use super::endpoint::Endpoint;
 use super::failure::Failure;
-use super::lines::{Answer, Fault};
 use super::replay::Content;
 use super::reply::Reply;
 use super::web::{self, WebBody};
@@ -80,7 +79,7 @@ impl Transport {
         match content {
             Content::Whole(body) if unary && self.protocol == Protocol::Grpc => {
                 let request = Request::from_parts(head, ());
-                whole(endpoint.lines.send(&self.connector, request, body).await)
+                endpoint.lines.send(&self.connector, request, body).await
             }
             content => self.pooled(Request::from_parts(head, content.into_body()), unary).await,
         }
@@ -125,18 +124,6 @@ impl Transport {
     }
 }
 
-/// The reply that came over a line.
-fn whole(answer: Result<Answer, Fault>) -> Result<Reply, Failure> {
-    match answer {
-        Ok(Answer { head, data, trailers }) => match status_of_http(&head) {
-            Some(status) => Ok(status.into()),
-            None => ended(head, data, trailers),
-        },
-        Err(Fault::TooLarge) => Ok(too_large().into()),
-        Err(Fault::Failure(failure)) => Err(failure),
-    }
-}
-
 async fn collect(head: response::Parts, body: Body) -> Result<Reply, Failure> {
     let collected = match Limited::new(body, MAX_REPLY_BYTES).collect().await {
         Ok(collected) => collected,
@@ -150,7 +137,11 @@ async fn collect(head: response::Parts, body: Body) -> Result<Reply, Failure> {
 }
 
 /// A whole reply, which must have said how the call ended.
-fn ended(head: response::Parts, data: Bytes, trailers: HeaderMap) -> Result<Reply, Failure> {
+pub(super) fn ended(
+    head: response::Parts,
+    data: Bytes,
+    trailers: HeaderMap,
+) -> Result<Reply, Failure> {
     let ended = [&head.headers, &trailers].iter().any(|map| map.contains_key(Status::GRPC_STATUS));
     match ended {
         true => Ok(Reply::whole(head, data, trailers)),
@@ -158,12 +149,12 @@ fn ended(head: response::Parts, data: Bytes, trailers: HeaderMap) -> Result<Repl
     }
 }
 
-fn too_large() -> Status {
+pub(super) fn too_large() -> Status {
     Status::resource_exhausted(format!("the reply is larger than {MAX_REPLY_BYTES} bytes"))
 }
 
 /// The gRPC status of an HTTP response that is none of gRPC, by the specification's table.
-fn status_of_http(head: &response::Parts) -> Option<Status> {
+pub(super) fn status_of_http(head: &response::Parts) -> Option<Status> {
     if head.status == StatusCode::OK || head.headers.contains_key(Status::GRPC_STATUS) {
         return None;
     }

@@ -141,3 +141,11 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
     };
     exchange.reply(outcome)
 }
+
+/// Waits for a future, and for ever where there is none.
+async fn if_any<F: Future>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -14,14 +14,13 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
+use http_body::Body as _;
 use mainstay::kernel::policy::{Idempotency, MethodPolicy};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::Predicate;
 
 use super::Edge;
-use crate::config::GatewaySettings;
 
 /// Media types of text, beside `text/*` and those that end in `+json` or `+xml`.
 const TEXTS: [&str; 4] =
@@ -34,12 +33,6 @@ const EVENT_STREAM: &str = "text/event-stream";
 #[derive(Clone, Copy, Debug)]
 struct Compressible;
 
-/// Whether a reply is worth it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Worthwhile {
-    min_bytes: u64,
-}
-
 /// Compresses a reply that is worth it, as the request's `Accept-Encoding` says, and says
 /// `Vary: accept-encoding` of one that it would compress for others.
 pub(crate) async fn apply<F: Future<Output = Response>>(
@@ -49,18 +42,14 @@ pub(crate) async fn apply<F: Future<Output = Response>>(
 ) -> Response {
     let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
     let response = next(request).await;
-    let worthwhile = Worthwhile::of(&edge.settings);
-    match worthwhile.should_compress(&response) {
-        true => compressed(worthwhile, accepted, response).await,
+    let min_bytes = u64::try_from(edge.settings.compression_min_bytes).unwrap_or(u64::MAX);
+    match is_worthwhile(&response, min_bytes) {
+        true => compressed(accepted, response).await,
         false => response,
     }
 }
 
-async fn compressed(
-    worthwhile: Worthwhile,
-    accepted: Vec<HeaderValue>,
-    response: Response,
-) -> Response {
+async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response {
     let mut request = http::Request::new(());
     let accepted = accepted.into_iter().map(|value| (ACCEPT_ENCODING, value));
     request.headers_mut().extend(accepted);
@@ -69,16 +58,10 @@ async fn compressed(
         let response = response.take().unwrap_or_default();
         async move { Ok::<_, Infallible>(response) }
     });
-    let layer = CompressionLayer::new().compress_when(worthwhile);
+    let always = |_: StatusCode, _: Version, _: &HeaderMap, _: &Extensions| true;
+    let layer = CompressionLayer::new().compress_when(always);
     let Ok(response) = layer.layer(answer).oneshot(request).await;
     response.map(Body::new)
-}
-
-impl Worthwhile {
-    fn of(settings: &GatewaySettings) -> Self {
-        let min_bytes = u64::try_from(settings.compression_min_bytes).unwrap_or(u64::MAX);
-        Self { min_bytes }
-    }
 }
 
 /// Marks the reply of a method, if it may be compressed.
@@ -94,15 +77,14 @@ pub(super) fn allow_always(response: &mut Response) {
     response.extensions_mut().insert(Compressible);
 }
 
-impl Predicate for Worthwhile {
-    fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
-        let size = response.body().size_hint().exact();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        response.extensions().get::<Compressible>().is_some()
-            && size.is_some_and(|size| size >= self.min_bytes)
-            && header(CONTENT_TYPE).is_some_and(is_text)
-            && !header(CACHE_CONTROL).is_some_and(|rule| rule.contains("no-transform"))
-    }
+/// Whether a reply is marked, text at rest, and of some size.
+fn is_worthwhile(response: &Response, min_bytes: u64) -> bool {
+    let size = response.body().size_hint().exact();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    response.extensions().get::<Compressible>().is_some()
+        && size.is_some_and(|size| size >= min_bytes)
+        && header(CONTENT_TYPE).is_some_and(is_text)
+        && !header(CACHE_CONTROL).is_some_and(|rule| rule.contains("no-transform"))
 }
 
 /// Whether a media type is text at rest; the others are compressed already, or streams.
@@ -132,24 +114,21 @@ mod tests {
             ("application/zip", 2000, false),
             ("", 2000, false),
         ];
-        let predicate = Worthwhile { min_bytes: 1024 };
+        let is_worthwhile = |response: &Response| is_worthwhile(response, 1024);
         for (content_type, bytes, expected) in rows {
             let mut response = Response::new(Body::from(vec![b'x'; bytes]));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            assert!(!predicate.should_compress(&response), "{content_type}: it is not marked");
+            assert!(!is_worthwhile(&response), "{content_type}: it is not marked");
             allow_always(&mut response);
-            assert_eq!(predicate.should_compress(&response), expected, "{content_type} {bytes}");
+            assert_eq!(is_worthwhile(&response), expected, "{content_type} {bytes}");
             let rule = HeaderValue::from_static("public, no-transform");
             response.headers_mut().insert(CACHE_CONTROL, rule);
-            assert!(
-                !predicate.should_compress(&response),
-                "{content_type}: it is to stay as it is"
-            );
+            assert!(!is_worthwhile(&response), "{content_type}: it is to stay as it is");
         }
         let pieces = futures::stream::iter([Ok::<_, std::io::Error>(vec![b'x'; 5000])]);
         let mut response = Response::new(Body::from_stream(pieces));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         allow_always(&mut response);
-        assert!(!predicate.should_compress(&response), "a stream is left alone");
+        assert!(!is_worthwhile(&response), "a stream is left alone");
     }
 }

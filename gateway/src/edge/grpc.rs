@@ -40,13 +40,11 @@ pub(super) fn check(version: Version, headers: &HeaderMap, media_type: &str) -> 
         return Err(Error::new(UNSUPPORTED_MEDIA_TYPE, message));
     }
     encoding(headers)?;
-    match version {
-        // The status of a reply stands in trailers, which HTTP/1.1 loses on the way.
-        version if version < Version::HTTP_2 => {
-            Err(Error::new(UNIMPLEMENTED, "gRPC needs HTTP/2; HTTP/1.1 takes gRPC-Web"))
-        }
-        _ => Ok(()),
+    // The status of a reply stands in trailers, which HTTP/1.1 loses on the way.
+    if version < Version::HTTP_2 {
+        return Err(Error::new(UNIMPLEMENTED, "gRPC needs HTTP/2; HTTP/1.1 takes gRPC-Web"));
     }
+    Ok(())
 }
 
 /// What flagged messages of the caller are compressed in.

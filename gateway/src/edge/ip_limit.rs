@@ -19,9 +19,6 @@ use crate::error;
 /// How often addresses that have been quiet are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// The shortest wait that a refusal tells.
-const LEAST_WAIT: Duration = Duration::from_secs(1);
-
 /// The limiter and what it remembers.
 pub(crate) type IpLimit = Arc<GovernorConfig<ByClientIp, NoOpMiddleware>>;
 
@@ -58,8 +55,6 @@ pub(crate) async fn sweep(limit: IpLimit, shutdown: CancellationToken) {
 }
 
 fn refuse(wait: Duration) -> Response {
-    // In whole seconds, none too few.
-    let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
     let error = Error::new(RATE_LIMITED, "too many requests from this address");
-    error::response(&error.retry_after(wait.max(LEAST_WAIT)), &request_id::current())
+    error::response(&error.retry_after(wait), &request_id::current())
 }

@@ -19,6 +19,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::exchange::{Exchange, Sending};
+use super::if_any;
 use super::messages::Messages;
 use super::reply::Parts;
 use crate::error;
@@ -77,22 +78,13 @@ fn cut(exchange: &Exchange) -> BoxFuture<'static, Error> {
     let ending = exchange.head.extensions.get::<Ending>().cloned();
     let session = exchange.call.user.as_ref().and_then(|user| user.session_id.clone());
     let session = session.zip(exchange.edge.verifier.clone());
-    let restarts = async move {
-        match ending {
-            Some(ending) => ending.closing().await,
-            None => std::future::pending().await,
-        }
-    };
-    let over = async move {
-        match session {
-            Some((session, verifier)) => verifier.ended(&session).await,
-            None => std::future::pending().await,
-        }
-    };
     let first = async move {
+        let over = session.as_ref().map(|(session, verifier)| verifier.ended(session));
         tokio::select! {
-            error = over => error,
-            () = restarts => Error::unavailable("the gateway restarts: call again"),
+            error = if_any(over) => error,
+            () = if_any(ending.as_ref().map(Ending::closing)) => {
+                Error::unavailable("the gateway restarts: call again")
+            }
         }
     };
     first.boxed()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway::GatewaySettings;
-use mainstay_testing::{eventually, within};
+use mainstay_testing::{Rest, eventually, within};
 use serde_json::json;
 
 use crate::errors::refusal;
@@ -136,15 +136,21 @@ async fn a_plan_is_known_and_its_change_seen_without_asking_billing() {
     .await;
 }
 
-#[tokio::test]
-async fn changes_that_billing_cannot_tell_make_everything_known_be_asked_again() {
-    let world = World::new().await;
+/// A user with a plan that the gateway and the service know of.
+async fn subscriber(world: &World) -> Rest {
     world.billing.subscribe(USER, "ai");
     let rest = world.as_user(USER);
     eventually("the plan is known", async || {
         (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
     })
     .await;
+    rest
+}
+
+#[tokio::test]
+async fn changes_that_billing_cannot_tell_make_everything_known_be_asked_again() {
+    let world = World::new().await;
+    let rest = subscriber(&world).await;
     world.billing.forget_changes(true);
     world.billing.subscribe(USER, "free");
     // What is known of a plan is fresh for a minute, and nobody says whose has changed.
@@ -157,12 +163,7 @@ async fn changes_that_billing_cannot_tell_make_everything_known_be_asked_again()
 #[tokio::test]
 async fn billing_is_asked_in_the_background_and_seldom() {
     let world = World::new().await;
-    world.billing.subscribe(USER, "ai");
-    let rest = world.as_user(USER);
-    eventually("the plan is known", async || {
-        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
-    })
-    .await;
+    let rest = subscriber(&world).await;
     let before = world.billing.asked();
     for _ in 0..50 {
         rest.get("/api/v1/recommendations").await.expect(200);
@@ -174,12 +175,7 @@ async fn billing_is_asked_in_the_background_and_seldom() {
 #[tokio::test]
 async fn the_last_known_plan_holds_while_billing_is_away() {
     let mut world = World::new().await;
-    world.billing.subscribe(USER, "ai");
-    let rest = world.as_user(USER);
-    eventually("the plan is known", async || {
-        (rest.get("/api/v1/recommendations").await.status == 200).then_some(())
-    })
-    .await;
+    let rest = subscriber(&world).await;
     world.billing_svc.take().unwrap().drain().await;
     for _ in 0..10 {
         rest.get("/api/v1/recommendations").await.expect(200);

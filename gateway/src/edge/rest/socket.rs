@@ -36,7 +36,7 @@ use super::super::cors::CorsPolicies;
 use super::super::exchange::{Exchange, Sending};
 use super::super::messages::Messages;
 use super::super::reply::Replies;
-use super::super::upstream;
+use super::super::{if_any, upstream};
 use crate::config::Rate;
 use crate::error::{self, Refused, UPGRADE_REQUIRED};
 use crate::route::Target;
@@ -177,7 +177,7 @@ impl SocketCall {
             let end = tokio::select! {
                 end = self.answer(&mut sink, receiver) => end,
                 () = &mut listening => End::Gone,
-                () = draining(ending.as_ref()) => End::Restart,
+                () = if_any(ending.as_ref().map(Ending::draining)) => End::Restart,
             };
             self.close(&mut sink, end).await;
             // The rest of the closing handshake, as far as the other side takes part in it.
@@ -185,7 +185,7 @@ impl SocketCall {
         };
         tokio::select! {
             () = talk => {}
-            () = aborted_by(aborted.as_ref()) => {}
+            () = if_any(aborted.as_ref().map(Ending::aborted)) => {}
         }
     }
 
@@ -333,20 +333,6 @@ fn too_large(exchange: &Exchange) -> Error {
 fn too_many(exchange: &Exchange) -> Error {
     let rate = exchange.edge.settings.socket_rate;
     Error::new(RATE_LIMITED, format!("more than {rate} messages on one connection"))
-}
-
-async fn draining(ending: Option<&Ending>) {
-    match ending {
-        Some(ending) => ending.draining().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn aborted_by(ending: Option<&Ending>) {
-    match ending {
-        Some(ending) => ending.aborted().await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

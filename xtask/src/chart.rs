@@ -54,7 +54,8 @@ enum Action {
 }
 
 /// Versions of Kubernetes it is rendered for: the oldest it takes, one in between, the newest known.
-const VERSIONS: [&str; 3] = ["1.27.0", "1.31.0", "1.37.0"];
+const VERSIONS: [&str; 3] = ["1.27.0", "1.31.0", NEWEST];
+const NEWEST: &str = "1.37.0";
 
 /// Does what is asked.
 pub(crate) fn run(args: ChartArgs) -> anyhow::Result<ExitCode> {

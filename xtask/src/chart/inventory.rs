@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::VERSIONS;
+use super::NEWEST;
 use super::helm::Case;
 use super::objects::{id, kind};
 
@@ -20,8 +20,7 @@ pub(super) fn faults(
     bless: bool,
 ) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
-    let newest = VERSIONS[VERSIONS.len() - 1];
-    for (case, _, objects) in rendered.iter().filter(|(_, version, _)| *version == newest) {
+    for (case, _, objects) in rendered.iter().filter(|(_, version, _)| *version == NEWEST) {
         let path = root.join(format!("helm/tests/objects/{case}.txt"));
         let found = inventory(objects);
         if bless {

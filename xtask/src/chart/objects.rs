@@ -25,6 +25,12 @@ pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The name of a container's image, without its repository and tag.
+pub(super) fn image_name(container: &Value) -> &str {
+    let image = text(container, "/image").rsplit('/').next().unwrap_or_default();
+    image.split(':').next().unwrap_or_default()
+}
+
 /// Objects of a kind.
 pub(super) fn of_kind<'a>(
     objects: &'a [Value],

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-use super::VERSIONS;
+use super::NEWEST;
 use super::helm::{Case, Helm};
-use super::objects::{Pod, id, pods, text};
+use super::objects::{Pod, id, image_name, pods, text};
 use crate::mesh::SERVICES;
 use crate::{compile, files, workspace};
 use container::Container;
@@ -37,10 +37,9 @@ pub(super) fn run(no_build: bool, bin_dir: Option<PathBuf>) -> anyhow::Result<()
     let binaries = bin_dir.unwrap_or_else(|| workspace::binary_folder(false));
     let folder = workspace::target_folder().join("chart/run");
     files::remove(&folder)?;
-    let newest = VERSIONS[VERSIONS.len() - 1];
     let (mut checked, mut faults, mut strangers) = (0, Vec::new(), Vec::new());
     for case in Case::all(&root)? {
-        let objects = helm.template(&case, newest)?;
+        let objects = helm.template(&case, NEWEST)?;
         let sandbox = Sandbox::new(folder.join(&case.name), &objects)?;
         for pod in pods(&objects).iter().filter(|pod| text(pod.owner, "/kind") != "Pod") {
             for rendered in pod.containers() {
@@ -67,7 +66,7 @@ pub(super) fn run(no_build: bool, bin_dir: Option<PathBuf>) -> anyhow::Result<()
 
 /// The binary of a container's image; `None` for images of others.
 fn binary(container: &Value) -> Option<&'static str> {
-    let image = text(container, "/image").rsplit('/').next()?.split(':').next()?;
+    let image = image_name(container);
     SERVICES.iter().find(|service| service.name == image).map(|service| service.binary)
 }
 
@@ -78,7 +77,7 @@ fn evaluation(
     folder: &std::path::Path,
     binaries: &std::path::Path,
 ) -> anyhow::Result<()> {
-    let objects = helm.template(case, VERSIONS[VERSIONS.len() - 1])?;
+    let objects = helm.template(case, NEWEST)?;
     let sandbox = Sandbox::with_free_ports(folder.to_owned(), &objects)?;
     let pods = pods(&objects);
     let is_evaluation = |pod: &&Pod<'_>| text(pod.owner, "/kind") == "Deployment";

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::VERSIONS;
+use super::NEWEST;
 use super::helm::{Case, Helm};
 use super::objects::id;
 use super::parallel;
@@ -55,7 +55,7 @@ pub(super) fn faults(helm: &Helm, root: &Path) -> anyhow::Result<Vec<String>> {
     let told = parallel::map(&stories, |story| {
         let case = cases.iter().find(|case| case.name == story.on);
         let case = case.with_context(|| format!("{}: no values {}", story.story, story.on))?;
-        let version = story.kubernetes.as_deref().unwrap_or(VERSIONS[VERSIONS.len() - 1]);
+        let version = story.kubernetes.as_deref().unwrap_or(NEWEST);
         let found = outcome(story, helm.template_with(case, version, &story.values));
         let name = &story.story;
         Ok(found.into_iter().map(|fault| format!("{name}: {fault}")).collect::<Vec<_>>())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::VERSIONS;
+use super::NEWEST;
 use super::helm::{Case, Helm};
 use super::objects::{id, kind};
 use super::parallel;
@@ -24,12 +24,11 @@ pub(super) fn faults(helm: &Helm, cases: &[Case]) -> anyhow::Result<Vec<String>>
         "telemetry": {"logFilter": "debug"},
     });
     let same = json!({"defaults": {"resources": {"limits": {"memory": "600Mi"}}}});
-    let newest = VERSIONS[VERSIONS.len() - 1];
     let found = parallel::map(cases, |case| {
-        let before = helm.template(case, newest)?;
+        let before = helm.template(case, NEWEST)?;
         let mut faults = Vec::new();
         for values in [&later, &same] {
-            let after = helm.template_with(case, newest, values).map_err(anyhow::Error::msg)?;
+            let after = helm.template_with(case, NEWEST, values).map_err(anyhow::Error::msg)?;
             faults.extend(changes(&before, &after).map(|change| format!("{case}: {change}")));
         }
         Ok(faults)

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::sandbox::{Sandbox, container_port};
-use crate::chart::objects::{Pod, id, list, text};
+use crate::chart::objects::{Pod, id, image_name, list, text};
 use crate::http::Request;
 use crate::infra::output;
 use crate::process::ProcessId;
@@ -48,8 +48,7 @@ impl<'a> Container<'a> {
         binary: PathBuf,
     ) -> anyhow::Result<Self> {
         let name = text(rendered, "/name").to_owned();
-        let image = text(rendered, "/image").rsplit('/').next().unwrap_or_default();
-        let service = image.split(':').next().unwrap_or_default();
+        let service = image_name(rendered);
         let folder = sandbox.own(&id(pod.owner), &name);
         let mut mounts = Vec::new();
         for mount in list(rendered, "/volumeMounts") {

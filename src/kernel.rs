@@ -14,6 +14,7 @@
 //! | [`token`] | verification of access tokens |
 //! | [`tls`] | certificates and identities of the mesh, and those of the edge |
 //! | `changes` | files that change while the process runs |
+//! | `cores` | threads with a runtime each, over which connections are spread |
 //! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
 //! | [`jobs`] | durable jobs and schedules with leases |
 //! | [`saga`] | work over several services, done as a whole or undone |
@@ -33,6 +34,7 @@ pub mod call;
 mod changes;
 pub mod channel;
 pub mod claims;
+mod cores;
 pub mod database;
 pub mod error;
 pub mod events;

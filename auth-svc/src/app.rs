@@ -14,6 +14,9 @@ mod tokens;
 
 use std::sync::Arc;
 
+use mainstay::kernel::telemetry::Metrics;
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::config::Config;
 use crate::domain::{
     AccountStore, AuthError, KeyStore, LoginThrottle, RoleDirectory, SessionStore, UserDirectory,
@@ -54,16 +57,19 @@ pub struct App {
 
 impl App {
     /// The use cases over their ports. Hashes one password, for users who do not exist.
-    pub fn new(ports: Ports, config: &Config) -> Result<Self, AuthError> {
+    pub fn new(ports: Ports, config: &Config, metrics: &Metrics) -> Result<Self, AuthError> {
         let parameters = config.password_parameters();
         let workers = config.password_workers();
+        let waiting = Gauge::default();
+        let help = "Callers who wait for their password to be hashed";
+        metrics.register("auth_password_queue", help, waiting.clone());
         Ok(Self {
             accounts: ports.accounts,
             sessions: ports.sessions,
             users: ports.users,
             roles: ports.roles,
             keys: KeyCache::new(ports.keys, config.signing_key_check_interval),
-            passwords: PasswordPool::new(parameters, workers, config.password_queue)?,
+            passwords: PasswordPool::new(parameters, workers, config.password_queue, waiting)?,
             throttle: LoginThrottle::new(config.login_attempts, config.login_attempt_window),
             config: config.clone(),
         })

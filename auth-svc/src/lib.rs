@@ -51,7 +51,7 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
         users: Arc::new(IdentityDirectory::new(Arc::new(identity))),
         roles: Arc::new(AuthzDirectory::new(Arc::new(authz))),
     };
-    let app = Arc::new(App::new(ports, config)?);
+    let app = Arc::new(App::new(ports, config, &platform.metrics())?);
 
     let keys = Arc::new(LocalKeys::new(app.clone()));
     let issued = TokenSettings { issuer: config.issuer.clone(), audience: config.audience.clone() };

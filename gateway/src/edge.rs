@@ -6,9 +6,11 @@ use axum::extract::Request;
 use axum::response::Response;
 use mainstay::contract::billing::RemoteEntitlements;
 use mainstay::kernel::claims::Claims;
+use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, PAYLOAD_TOO_LARGE};
 use mainstay::kernel::policy::Authorizer;
 use mainstay::kernel::server::App;
 use mainstay::kernel::telemetry::Metrics;
+use mainstay::kernel::telemetry::metrics::RefusedBy;
 use mainstay::kernel::token::Verifier;
 
 pub(crate) mod body;
@@ -24,6 +26,7 @@ pub(crate) mod hygiene;
 pub(crate) mod idempotency;
 pub(crate) mod ip_limit;
 pub(crate) mod live;
+pub(crate) mod measured;
 pub(crate) mod messages;
 pub(crate) mod observe;
 pub(crate) mod own;
@@ -47,6 +50,7 @@ use rate::RateLimits;
 use crate::config::GatewaySettings;
 use crate::cursor::CursorSigner;
 use crate::discovery::reflection::Channels;
+use crate::error::REQUEST_TIMEOUT;
 use crate::route::LiveTable;
 
 /// What requests are answered with.
@@ -123,16 +127,19 @@ async fn spoken(edge: &Arc<Edge>, request: Request) -> Response {
 
 /// The inner stages, the same for every protocol.
 async fn serve(edge: Arc<Edge>, request: Request) -> Response {
-    let (mut exchange, body) = match Exchange::route(edge, request) {
+    let (mut exchange, body) = match Exchange::route(Arc::clone(&edge), request) {
         Ok(routed) => routed,
         Err(reply) => return reply,
     };
     let admission = async {
-        exchange.token().await?;
-        exchange.rate_class().await?;
-        let sending = exchange.message(body).await?;
-        exchange.entitlement().await?;
-        exchange.permission().await?;
+        let metrics = edge.metrics.clone();
+        let count = |policy, error: &Error| metrics.rejected(policy, error);
+        exchange.token().await.inspect_err(|error| count(RefusedBy::Authentication, error))?;
+        exchange.rate_class().await.inspect_err(|error| count(RefusedBy::Rate, error))?;
+        let sending = exchange.message(body).await;
+        let sending = sending.inspect_err(|error| count(refused_by_message(error), error))?;
+        exchange.entitlement().await.inspect_err(|error| count(RefusedBy::Entitlement, error))?;
+        exchange.permission().await.inspect_err(|error| count(RefusedBy::Permission, error))?;
         Ok(sending)
     };
     let (exchange, outcome) = match admission.await {
@@ -140,6 +147,15 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         Err(refusal) => (exchange, Err(refusal)),
     };
     exchange.reply(outcome)
+}
+
+/// What has refused a message that could not be taken.
+fn refused_by_message(error: &Error) -> RefusedBy {
+    let limits = [PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT, DEADLINE_EXCEEDED];
+    match limits.iter().any(|limit| error.is(limit)) {
+        true => RefusedBy::Limit,
+        false => RefusedBy::Validation,
+    }
 }
 
 /// Waits for a future, and for ever where there is none.

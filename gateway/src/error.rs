@@ -11,7 +11,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mainstay::kernel::channel::NotSent;
-use mainstay::kernel::error::{Error, ErrorCode, PAYLOAD_TOO_LARGE, UNAVAILABLE};
+use mainstay::kernel::error::{
+    Error, ErrorClass, ErrorCode, INTERNAL, PAYLOAD_TOO_LARGE, UNAVAILABLE,
+};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
@@ -131,17 +133,25 @@ impl Refused {
 
 /// The code of a refusal in another protocol than REST, for the access log.
 #[derive(Clone, Debug)]
-pub(crate) struct RefusedCode(String);
+pub(crate) struct RefusedCode {
+    reason: String,
+    class: Option<ErrorClass>,
+}
 
 impl RefusedCode {
     /// That of an error.
     pub(crate) fn of(error: &Error) -> Self {
-        Self(error.code().reason.to_string())
+        Self { reason: error.code().reason.to_string(), class: error.class() }
+    }
+
+    /// Whose fault it is.
+    pub(crate) fn class(&self) -> Option<ErrorClass> {
+        self.class
     }
 
     /// The row of the table of error codes.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.reason
     }
 }
 
@@ -274,8 +284,14 @@ pub(crate) fn whole_seconds(duration: std::time::Duration) -> u64 {
 
 /// Our faults are logged here, once, with their causes.
 pub(crate) fn log_fault(error: &Error) {
-    if error.code().http >= 500 {
-        let cause = error.cause().map(|cause| format!("{cause:#}"));
+    if error.code().http < 500 || error.class() == Some(ErrorClass::Panic) {
+        return;
+    }
+    let cause = error.cause().map(|cause| format!("{cause:#}"));
+    // Without a cause it is a service that has failed, and has said so in its own log.
+    if error.is(&INTERNAL) && cause.is_some() {
+        tracing::error!(cause, "a request failed for an internal reason");
+    } else {
         tracing::warn!(code = %error.code().reason, cause, "a request failed for no fault of its own");
     }
 }

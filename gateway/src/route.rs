@@ -7,12 +7,13 @@
 //! the whole table at once from [`LiveTable`]; it is replaced, never changed.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::Method;
 use http::uri::PathAndQuery;
 use mainstay::kernel::policy::MethodPolicy;
+use mainstay::kernel::telemetry::metrics::HttpRoute;
 use prost_reflect::MethodDescriptor;
 use serde::Serialize;
 
@@ -45,6 +46,8 @@ pub(crate) struct Rpc {
     pub(crate) descriptor: MethodDescriptor,
     /// Its messages in canonical JSON; `None` where one has no such form.
     pub(crate) json: Option<CanonicalJson>,
+    /// What is measured of it where it is asked for by its own path.
+    pub(crate) series: OnceLock<HttpRoute>,
 }
 
 /// The messages of an RPC in canonical JSON, whole and with nothing around them.
@@ -71,6 +74,8 @@ pub(crate) struct Route {
     pub(crate) binding: Binding,
     /// How the response message becomes the reply.
     pub(crate) reply: ReplyPlan,
+    /// What is measured of it.
+    pub(crate) series: OnceLock<HttpRoute>,
 }
 
 /// In what the messages of a route travel.

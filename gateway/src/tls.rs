@@ -1,6 +1,7 @@
 //! TLS at the public address: the certificate that the settings name, followed while the gateway runs.
 
 use mainstay::kernel::lifecycle::Module;
+use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::tls::ServedCertificate;
 use tokio_util::sync::CancellationToken;
 
@@ -15,11 +16,17 @@ pub(crate) fn serve(
     module: Module,
     settings: &EdgeTls,
     metrics: GatewayMetrics,
+    kernel: &Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Module> {
     let Some((certificate, key)) = settings.files()? else { return Ok(module) };
     let served = ServedCertificate::read(certificate, key)?;
     let module = module.tls(served.server_config());
-    served.spawn_reload(shutdown, move |refused| metrics.certificate_refused(refused));
+    kernel.certificate_not_after("edge", served.not_after());
+    let kernel = kernel.clone();
+    served.spawn_reload(shutdown, move |refused, not_after| {
+        metrics.certificate_refused(refused);
+        kernel.certificate_not_after("edge", not_after);
+    });
     Ok(module)
 }

@@ -50,6 +50,7 @@
   "telemetry" (dict "log_format" $values.telemetry.logFormat "log_filter" $values.telemetry.logFilter)
 -}}
 {{- with $values.telemetry.otlpEndpoint }}{{ $_ := set $settings.telemetry "otlp_endpoint" . }}{{ end -}}
+{{- if $values.telemetry.reporter.existingSecret }}{{ $_ := set $settings.telemetry "reporter" (dict "environment" $values.telemetry.reporter.environment) }}{{ end -}}
 {{- $registry := dict "kind" $values.registry.kind -}}
 {{- if eq $values.registry.kind "directory" }}{{ $_ := set $registry "path" "/var/lib/mainstay/registry" }}{{ end -}}
 {{- if eq $values.registry.kind "consul" }}{{ $_ := set $registry "consul" (dict "url" $values.registry.consul.url) }}{{ end -}}
@@ -95,6 +96,12 @@
 {{- end -}}
 {{- if and (eq .name "auth-svc") $values.admin.email -}}
 {{- $_ := set $files "MAINSTAY_AUTH__BOOTSTRAP_ADMIN_PASSWORD" (dict "secret" (include "mainstay.secretName" $root) "key" "admin-password") -}}
+{{- end -}}
+{{- $_ := set $files "MAINSTAY_TELEMETRY__SUBJECT_KEY" (dict "secret" (include "mainstay.secretName" $root) "key" "subject-key") -}}
+{{- with $root.Values.telemetry.reporter -}}
+{{- if .existingSecret -}}
+{{- $_ := set $files "MAINSTAY_TELEMETRY__REPORTER__DSN" (dict "secret" .existingSecret "key" .secretKey) -}}
+{{- end -}}
 {{- end -}}
 {{- range $variable, $key := .svc.platformSecrets -}}
 {{- $_ := set $files $variable (dict "secret" (include "mainstay.secretName" $root) "key" $key) -}}

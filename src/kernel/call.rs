@@ -13,7 +13,7 @@ tokio::task_local! {
 }
 
 /// The request that is being served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Call {
     /// Id of the request, the same in every service it passes.
     pub request_id: String,

@@ -146,8 +146,12 @@ impl MeshChannel {
         self
     }
 
-    /// The same channel, measuring its calls.
+    /// The same channel, measuring its calls and the instances that it leads to.
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        let exchange = Arc::downgrade(&self.exchange);
+        metrics.watch_endpoints(self.service(), move || {
+            exchange.upgrade().map(|exchange| exchange.endpoint_states()).unwrap_or_default()
+        });
         self.metrics = Some(metrics);
         self
     }

@@ -26,7 +26,7 @@ mod sqlite;
 mod transaction;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use prost_reflect::DescriptorPool;
@@ -39,6 +39,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::policy::{EventCatalog, EventDeclaration};
 use crate::kernel::settings::DatabaseSettings;
+use crate::kernel::telemetry::Metrics;
 
 pub(crate) use ambient::{Ambient, Completion, Gate};
 pub(crate) use migrate::apply as apply_migrations;
@@ -71,6 +72,7 @@ struct Inner {
     job_enqueued: Notify,
     changed: Notify,
     outage: outage::Outage,
+    metrics: OnceLock<Metrics>,
 }
 
 impl Database {
@@ -90,6 +92,7 @@ impl Database {
             job_enqueued: Notify::new(),
             changed: Notify::new(),
             outage: outage::Outage::default(),
+            metrics: OnceLock::new(),
         })))
     }
 
@@ -99,6 +102,14 @@ impl Database {
         // Contracts are compiled in: a second declaration can only repeat the first.
         let _ = self.0.catalog.set(catalog);
         Ok(())
+    }
+
+    /// Reports the state of the pool, and how long transactions wait for it.
+    pub fn report_to(&self, metrics: &Metrics) {
+        // A second time it could only be the same process.
+        let _ = self.0.metrics.set(metrics.clone());
+        let connection = self.0.connection.clone();
+        metrics.watch_pool(move || pool::state(&connection));
     }
 
     /// The pool, for reads that need no transaction.
@@ -200,13 +211,18 @@ impl Database {
     /// Begins a transaction that holds these turns until its end.
     async fn begin_in(&self, mut turns: Vec<OwnedSemaphorePermit>) -> Result<Open> {
         self.refuse_if_away()?;
+        let asked = Instant::now();
         if let Some(writers) = &self.0.writers {
             let turn = tokio::time::timeout(WRITE_PATIENCE, writers.clone().acquire_owned())
                 .await
                 .map_err(|_| Error::unavailable("the database is busy"))?;
             turns.push(turn.expect("the semaphore is never closed"));
         }
-        let transaction = self.0.connection.begin_with_options(write_options()).await?;
+        let begun = self.0.connection.begin_with_options(write_options()).await;
+        if let Some(metrics) = self.0.metrics.get() {
+            metrics.connection_wait(asked.elapsed());
+        }
+        let transaction = begun?;
         Ok(Open::new(transaction, self.clone(), turns))
     }
 

@@ -4,12 +4,16 @@
 //! (the source), which is logged once where the error is handled. Its [`ErrorCode`] ties together
 //! the UPPER_SNAKE reason, the gRPC status and the HTTP status.
 
+mod class;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, ErrorDetails, StatusExt as _};
+
+pub use class::ErrorClass;
 
 /// A kernel or service result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -129,6 +133,8 @@ struct Inner {
     retry_after: Option<Duration>,
     metadata: HashMap<String, String>,
     source: Option<anyhow::Error>,
+    /// It stands for a panic, which was logged and counted where it happened.
+    panicked: bool,
 }
 
 impl Error {
@@ -142,6 +148,7 @@ impl Error {
             retry_after: None,
             metadata: HashMap::new(),
             source: None,
+            panicked: false,
         }))
     }
 
@@ -159,6 +166,13 @@ impl Error {
     /// `INTERNAL`: the caller learns nothing but the code, the source is for our log.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::new(INTERNAL, "internal error").because(source)
+    }
+
+    /// `INTERNAL` in the place of a panic, which was told of when it happened.
+    pub fn panicked(source: impl Into<anyhow::Error>) -> Self {
+        let mut error = Self::internal(source);
+        error.0.panicked = true;
+        error
     }
 
     /// `UNAVAILABLE`: the caller is told to come back in a second.
@@ -330,7 +344,8 @@ impl std::error::Error for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        if error.0.code.grpc == Code::Internal {
+        // A panic was logged where it happened.
+        if error.0.code.grpc == Code::Internal && !error.0.panicked {
             tracing::error!(
                 error = error.0.source.as_ref().map(|source| format!("{source:#}")),
                 "call failed for an internal reason"

@@ -5,12 +5,13 @@
 //! check of [`Readiness`] holds; who finds it unready sends nothing. `/metrics` is for Prometheus.
 //! Where only something is wrong that the process can do without, `/readyz` answers 200 and
 //! `degraded`.
+//! What is below `/admin/` is for those who operate the process.
 //! A service that another one depends on is no check, for one failure would make all unready.
 
 mod admin;
 mod grpc;
 mod readiness;
 
-pub use admin::admin_app;
+pub use admin::{Admin, admin_app};
 pub use grpc::{GrpcHealth, grpc_health};
 pub use readiness::{Readiness, Reason};

@@ -30,8 +30,8 @@ use serde::de::DeserializeOwned;
 pub use kafka::{Compression, KafkaSettings};
 pub use kernel::{
     ChannelSettings, DatabaseSettings, EventKind, EventSettings, JobSettings, KernelSettings,
-    LifecycleSettings, LogFormat, Mode, ServerLimits, TelemetrySettings, TlsMode, TlsSettings,
-    Transport,
+    LifecycleSettings, LogFormat, Mode, ReporterSettings, ServerLimits, TelemetrySettings, TlsMode,
+    TlsSettings, Transport,
 };
 pub use load::{load, load_from, load_registry};
 pub use redis::{CacheKind, CacheSettings, RedisSettings};
@@ -70,7 +70,7 @@ pub struct Settings<T> {
 impl<T: ServiceSettings> Settings<T> {
     /// The effective settings as TOML, in the form a settings file has; secrets are redacted.
     pub fn to_toml(&self) -> anyhow::Result<String> {
-        Ok(toml::to_string(&reload::table(&self.kernel, &self.own)?)?)
+        reload::shown(&reload::table(&self.kernel, &self.own)?)
     }
 }
 

@@ -5,10 +5,17 @@
 //! that logs of one request can be joined without a collector. With an OTLP endpoint set, spans are
 //! sent there in the background; a collector that is away costs nothing but the spans.
 
+pub(in crate::kernel) mod busy;
+pub(in crate::kernel) mod in_flight;
+mod level;
 mod log;
 pub mod metrics;
+pub(in crate::kernel) mod profile;
 pub mod propagation;
+pub mod report;
+mod subject;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,14 +24,19 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
+pub use in_flight::{CallInFlight, CallsInFlight, Listed};
+pub use level::{LogFilter, LogLevel, Unfit};
 pub use metrics::{CacheMetrics, Metrics, WatchMetrics};
+pub use subject::hashed as hashed_subject;
 
-use crate::kernel::settings::TelemetrySettings;
+use crate::kernel::settings::{ReporterSettings, TelemetrySettings};
+use report::{ReportLayer, Reports, Sentry};
+use subject::Subjects;
 
 /// How long the end of a process waits for spans that are still to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +51,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
+    reports: Option<Reports>,
 }
 
 impl Telemetry {
@@ -48,10 +61,9 @@ impl Telemetry {
         version: &'static str,
         settings: &TelemetrySettings,
     ) -> anyhow::Result<Self> {
-        let filter = format!("{QUIET},{}", settings.log_filter);
-        let filter = EnvFilter::try_new(filter).with_context(|| {
-            format!("telemetry.log_filter `{}` is no tracing filter", settings.log_filter)
-        })?;
+        let stated = &settings.log_filter;
+        let (filter, level) = LogLevel::new(QUIET, stated)
+            .with_context(|| format!("telemetry.log_filter `{stated}` is no tracing filter"))?;
         let provider = tracer_provider(service, version, settings.otlp_endpoint.as_deref())?;
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let spans = tracing_opentelemetry::layer()
@@ -59,16 +71,27 @@ impl Telemetry {
             .with_location(false)
             .with_threads(false)
             .with_filter(LevelFilter::INFO);
+        let bursts = log::Bursts::new(settings.log_burst);
+        let log = log::LogLayer::new(service, settings.log_format, Arc::clone(&bursts));
+        let (reporting, reports) = reporting(service, version, &settings.reporter)?.unzip();
         tracing_subscriber::registry()
             .with(spans)
-            .with(log::LogLayer::new(service, settings.log_format).with_filter(filter))
+            .with(log.with_filter(filter))
+            .with(reporting)
             .try_init()
             .context("telemetry was installed before in this process")?;
-        Ok(Self { provider })
+        level.install();
+        Subjects::new(settings.subject_key.expose()).install();
+        tokio::spawn(bursts.tell());
+        Ok(Self { provider, reports })
     }
 
-    /// Sends the spans that are still to be sent, for two seconds at most.
+    /// Sends the error reports and the spans that are still to be sent, for two seconds each at most.
     pub async fn flush(self) {
+        if let Some(reports) = &self.reports {
+            // What is not sent by then is lost, and stands in the log.
+            let _ = tokio::time::timeout(FLUSH_TIMEOUT, reports.flush()).await;
+        }
         let provider = self.provider;
         let flushed =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT));
@@ -76,6 +99,20 @@ impl Telemetry {
             tracing::debug!(%error, "spans were lost at the end of the process");
         }
     }
+}
+
+/// The layer that tells of errors, if the settings name somebody to tell.
+fn reporting(
+    service: &'static str,
+    version: &'static str,
+    settings: &ReporterSettings,
+) -> anyhow::Result<Option<(ReportLayer, Reports)>> {
+    let dsn = settings.dsn.expose();
+    if dsn.is_empty() {
+        return Ok(None);
+    }
+    let reporter = Arc::new(Sentry::new(dsn, version)?);
+    Ok(Some(ReportLayer::new(service, version, settings, reporter)))
 }
 
 /// A real provider even with no exporter: ids come from it.
@@ -101,14 +138,14 @@ fn tracer_provider(
     Ok(builder.with_batch_exporter(exporter).build())
 }
 
-/// Makes every panic of this process a log line like any other.
+/// Makes every panic of this process a log line like any other, and counts it.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        metrics::panicked();
         let message = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string);
-        let backtrace = std::backtrace::Backtrace::capture();
-        let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
-            .then(|| backtrace.to_string());
+        // Whether or not the environment asks for one: without it nobody finds the defect.
+        let backtrace = std::backtrace::Backtrace::force_capture().to_string();
         tracing::error!(panic = message, location, backtrace, "a task panicked");
     }));
 }

@@ -17,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::kernel::settings::{TlsMode, TlsSettings};
+use crate::kernel::telemetry::Metrics;
 
 mod served;
 mod trust;
@@ -36,6 +37,9 @@ pub struct MeshIdentity {
     name: String,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// When the certificate and its authority end, in seconds of Unix time.
+    not_after: i64,
+    authority_not_after: i64,
 }
 
 impl MeshIdentity {
@@ -63,22 +67,37 @@ impl MeshIdentity {
     }
 
     fn fit(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let roots = root_store(authority)?;
         let named = |path: &Path| path.display().to_string();
+        let roots = root_store(authority)?;
         let chain = certificates(&read_file(certificate)?).with_context(|| named(certificate))?;
         let key = private_key(&read_file(key)?).with_context(|| named(key))?;
         let name = peer_identity(&chain).with_context(|| {
             format!("{} names no identity: it has no DNS name", certificate.display())
         })?;
+        let ends = not_after(&chain).with_context(|| named(certificate))?;
+        let authority_ends =
+            not_after(&authorities(authority)?).with_context(|| named(authority))?;
         let fit = || format!("{} and its key do not fit", certificate.display());
         let server = server_config(&roots, chain.clone(), key.clone_key()).with_context(fit)?;
         let client = client_config(roots, chain, key).with_context(fit)?;
-        Ok(Self { name, server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self {
+            name,
+            server: Arc::new(server),
+            client: Arc::new(client),
+            not_after: ends,
+            authority_not_after: authority_ends,
+        })
     }
 
     /// The identity that the own certificate states.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Reports when the certificate and that of its authority end.
+    pub(crate) fn report_to(&self, metrics: &Metrics) {
+        metrics.certificate_not_after("mesh", self.not_after);
+        metrics.certificate_not_after("mesh-authority", self.authority_not_after);
     }
 
     /// For listeners: every client must show a certificate of the mesh.
@@ -106,6 +125,16 @@ pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Option<String> {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         _ => None,
     })
+}
+
+/// When the first of these certificates to end does so, in seconds of Unix time.
+fn not_after(chain: &[CertificateDer<'_>]) -> anyhow::Result<i64> {
+    let ends = chain.iter().map(|certificate| {
+        let (_, certificate) = X509Certificate::from_der(certificate)?;
+        anyhow::Ok(certificate.validity().not_after.timestamp())
+    });
+    let ends = ends.collect::<anyhow::Result<Vec<_>>>()?;
+    ends.into_iter().min().context("it holds no certificate")
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -140,14 +169,16 @@ fn client_config(
 
 fn root_store(authority: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in
-        certificates(&read_file(authority)?).with_context(|| authority.display().to_string())?
-    {
+    for certificate in authorities(authority)? {
         roots
             .add(certificate)
             .with_context(|| format!("{} is no certificate authority", authority.display()))?;
     }
     Ok(roots)
+}
+
+fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    certificates(&read_file(file)?).with_context(|| file.display().to_string())
 }
 
 fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {

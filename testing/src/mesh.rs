@@ -245,7 +245,7 @@ fn install_telemetry() {
         let settings = TelemetrySettings {
             log_format: LogFormat::Text,
             log_filter: std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "off".to_owned()),
-            otlp_endpoint: None,
+            ..TelemetrySettings::default()
         };
         // A test that has installed its own is left with it.
         Telemetry::init("test", env!("CARGO_PKG_VERSION"), &settings).ok()

@@ -1,9 +1,11 @@
 //! The admin port.
 
+use std::sync::Arc;
+
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use mainstay::kernel::health::{Readiness, admin_app};
+use mainstay::kernel::health::{Admin, Readiness, admin_app};
 use mainstay::kernel::server::Listener;
 use mainstay::kernel::settings::ServerLimits;
 use mainstay::kernel::telemetry::Metrics;
@@ -13,7 +15,13 @@ use crate::mesh::free_port;
 #[tokio::test]
 async fn the_admin_port_tells_life_readiness_and_metrics() {
     let readiness = Readiness::default();
-    let app = admin_app(readiness.clone(), Metrics::new("test-svc", "1.2.3"));
+    let admin = Admin {
+        readiness: readiness.clone(),
+        metrics: Metrics::new("test-svc", "1.2.3"),
+        settings: Arc::new(|| "mode = \"development\"\n".to_owned()),
+        workers: Arc::new(|| vec![("relay".to_owned(), true), ("jobs".to_owned(), false)]),
+    };
+    let app = admin_app(admin, axum::Router::new());
     let listener = Listener::bind(free_port(), None, &ServerLimits::default()).await.unwrap();
     let server = listener.serve(app);
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
@@ -43,4 +51,7 @@ async fn the_admin_port_tells_life_readiness_and_metrics() {
     assert_eq!(status, 200);
     assert!(body.contains("test-svc"), "{body}");
     assert_eq!(get("/nothing").await.0, 404);
+    assert_eq!(get("/admin/settings").await.1, "mode = \"development\"\n");
+    let (_, tasks) = get("/admin/tasks").await;
+    assert!(tasks.contains(r#"{"name":"jobs","state":"died"}"#), "{tasks}");
 }

@@ -2,7 +2,9 @@
 // Tests stop at the first surprise, and their names are their documentation.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod admin;
 mod cache;
+mod canary;
 mod channel;
 mod database;
 mod events;
@@ -19,6 +21,7 @@ mod policy;
 mod process;
 mod public_routes;
 mod registry;
+mod reports;
 mod saga;
 mod server;
 mod settings;

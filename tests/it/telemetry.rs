@@ -1,6 +1,6 @@
 //! What real processes tell about themselves: traces to a collector, metrics on the admin port.
 
-mod collector;
+pub(crate) mod collector;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -209,6 +209,104 @@ async fn paths_that_nobody_knows_add_no_labels() {
     assert!(new.is_empty() || new == ["_OTHER"], "{new:?}");
 }
 
+#[tokio::test]
+async fn a_flood_of_what_callers_make_up_adds_no_series() {
+    let platform = Platform::start_services(&[auth::SERVICE, GATEWAY], &[]).await;
+    let flood = async |numbers: std::ops::Range<u32>| {
+        let mut statuses = BTreeSet::new();
+        for number in numbers {
+            let invented = Method::from_bytes(format!("HACK{number}").as_bytes()).unwrap();
+            let json = [("content-type", "application/json")];
+            let grpc = [("content-type", "application/grpc+proto")];
+            let email = format!("nobody-{number}@mainstay.test");
+            let login = json!({ "email": email, "password": "a wrong password" }).to_string();
+            let requests = [
+                (invented, DISCOVERY.to_owned(), &json[..], String::new()),
+                (Method::GET, format!("/unknown/{number}"), &json[..], String::new()),
+                (
+                    Method::DELETE,
+                    format!("/api/v1/auth/sessions/{number}"),
+                    &json[..],
+                    String::new(),
+                ),
+                (
+                    Method::POST,
+                    format!("/mainstay.auth.v1.AuthService/Do{number}"),
+                    &grpc,
+                    login.clone(),
+                ),
+                (Method::POST, "/api/v1/auth/login".to_owned(), &json[..], login),
+                (
+                    Method::POST,
+                    "/api/v1/auth/login".to_owned(),
+                    &json[..],
+                    format!("{{\"e{number}\":1}}"),
+                ),
+            ];
+            for (method, path, headers, body) in requests {
+                let body = Bytes::from(body);
+                let reply = platform.rest().send(method, &path, headers, body).await;
+                statuses.insert(reply.status);
+            }
+        }
+        statuses
+    };
+    // The first few make the series that there are: one for each way of being refused.
+    let statuses = flood(0..3).await;
+    assert!(statuses.is_superset(&BTreeSet::from([400, 401, 404, 405])), "{statuses:?}");
+    let before = [series(&platform, GATEWAY).await, series(&platform, auth::SERVICE).await];
+    flood(3..30).await;
+    let after = [series(&platform, GATEWAY).await, series(&platform, auth::SERVICE).await];
+    for (before, after) in before.iter().zip(&after) {
+        let new: Vec<_> = after.difference(before).collect();
+        // Background work may meet a new outcome meanwhile, such as a retry.
+        let new: Vec<_> = new
+            .into_iter()
+            .filter(|line| line.contains("http_") || line.contains("rejections"))
+            .collect();
+        assert!(new.is_empty(), "{new:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_pages_hold_what_dashboards_and_alerts_read() {
+    let platform = Platform::start_services(&[authz::SERVICE, auth::SERVICE, GATEWAY], &[]).await;
+    discover(&platform.rest(), true).await;
+    platform.rest().get("/api/v1/users/me").await;
+    let login = json!({ "email": "nobody@mainstay.test", "password": "a wrong password" });
+    assert_eq!(platform.rest().post("/api/v1/auth/login", login).await.status, 401);
+    let rows = [
+        (GATEWAY, "http_server_active_requests{", None),
+        (GATEWAY, "http_server_response_body_size_bytes_sum{", Some("/.well-known/openid")),
+        (GATEWAY, "http_server_request_body_size_bytes_sum{", Some("/api/v1/auth/login")),
+        (GATEWAY, "mainstay_endpoints{", Some("service=\"auth-svc\",state=\"ready\"} 1")),
+        (GATEWAY, "mainstay_errors_total{", Some("class=\"business\"")),
+        (GATEWAY, "mainstay_runtime_busy_ratio ", None),
+        (auth::SERVICE, "mainstay_certificate_not_after_seconds{", Some("\"mesh\"")),
+        (auth::SERVICE, "mainstay_certificate_not_after_seconds{", Some("\"mesh-authority\"")),
+        (auth::SERVICE, "db_client_connection_count{", Some("\"idle\"")),
+        (auth::SERVICE, "db_client_connection_wait_time_seconds_count ", None),
+        (auth::SERVICE, "mainstay_outbox_oldest_age_seconds ", None),
+        (auth::SERVICE, "mainstay_rpc_server_in_flight ", None),
+        (auth::SERVICE, "mainstay_lease_epoch{", Some("rotate-signing-keys")),
+        (auth::SERVICE, "auth_password_queue ", None),
+        (auth::SERVICE, "mainstay_errors_total{", Some("class=\"panic\"} 0")),
+    ];
+    for (service, metric, label) in rows {
+        eventually(&format!("{metric} {label:?} of {service}"), async || {
+            let page = metrics(&platform, service).await;
+            let mut lines = page.lines().filter(|line| line.starts_with(metric));
+            lines.any(|line| label.is_none_or(|label| line.contains(label))).then_some(())
+        })
+        .await;
+    }
+    let ends = metrics(&platform, auth::SERVICE).await;
+    let ends = ends.lines().find(|line| line.contains("{certificate=\"mesh\"}")).unwrap();
+    let ends: f64 = ends.rsplit_once(' ').unwrap().1.parse().unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(ends > now, "{ends} is over");
+}
+
 /// Auth and the gateway, sending their spans to `endpoint` every so many milliseconds.
 async fn with_collector(endpoint: &str, every_ms: &str) -> Platform {
     let variables =
@@ -259,6 +357,13 @@ fn total(page: &str, metric: &str, labels: &[(&str, &str)]) -> u64 {
         })
         .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
         .sum()
+}
+
+/// The names and labels of all samples.
+async fn series(platform: &Platform, service: &str) -> BTreeSet<String> {
+    let page = metrics(platform, service).await;
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    samples.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
 }
 
 /// The values that the label `http_route` has.

@@ -5,15 +5,20 @@
 //! referred to is there. `run` starts the real binaries with exactly what was rendered for them.
 
 mod callers;
+mod dashboards;
+mod exported;
 mod helm;
 mod inventory;
 mod kubernetes;
 mod objects;
+mod observed;
+mod operators;
 mod parallel;
 mod readme;
 mod references;
 mod rules;
 mod run;
+mod runbooks;
 mod security;
 mod stories;
 mod upgrade;
@@ -25,6 +30,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use crate::workspace;
+use exported::Exported;
 use helm::{Case, Helm};
 
 /// What to do with the chart.
@@ -97,7 +103,11 @@ pub(crate) fn check(bless: bool) -> anyhow::Result<()> {
     faults.extend(stories::faults(&helm, &root)?);
     faults.extend(upgrade::faults(&helm, &cases)?);
     faults.extend(kubernetes::faults(&rendered)?);
-    faults.extend(rules::faults(&root, &rendered)?);
+    faults.extend(operators::faults(&rendered)?);
+    let exported = Exported::read(&root)?;
+    faults.extend(rules::faults(&root, &rendered, &exported)?);
+    faults.extend(dashboards::faults(&root, &rendered, &exported, bless)?);
+    faults.extend(observed::faults(&root, &rendered, bless)?);
     if !faults.is_empty() {
         bail!("{}\nthe chart has {} fault(s)", faults.join("\n"), faults.len());
     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::home::Home;
 use crate::infra::{self, Endpoints, INFRA_VARIABLE};
-use crate::{chart, compile, proto, tidy, workspace};
+use crate::{api, chart, compile, proto, tidy, workspace};
 
 /// Every test of the workspace but those in documentation, and the targets that only run when they
 /// are named, which a pattern does.
@@ -126,6 +126,7 @@ fn steps() -> Vec<Step> {
                     .args(compile::WITH_EXAMPLES),
             )
         }),
+        step("api", |_| api::check().map(|()| Outcome::Passed)),
         step("doc", |_| doc()),
         step("deny", |_| deny()),
         step("doctest", |_| cargo(&["test", "--workspace", "--locked", "--doc"])),

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::home::Home;
 use crate::{
-    bench, chart, checks, down, image, infra, launch, logs, mesh, proto, reset, restart, status,
-    supervisor, terminal, tidy, up, workspace,
+    api, bench, chart, checks, down, image, infra, launch, logs, mesh, proto, reset, restart,
+    status, supervisor, terminal, tidy, up, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -51,6 +51,8 @@ enum Command {
     Infra(infra::InfraArgs),
     /// Measure how fast the platform is on this machine.
     Bench(bench::BenchArgs),
+    /// Hold the OpenAPI document against the running platform, by tools that others wrote.
+    Api(api::ApiArgs),
     /// Check the Helm chart, or run what it renders, without a cluster.
     Chart(chart::ChartArgs),
     /// Build container images.
@@ -64,7 +66,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, doc, deny, tests, tests on real servers.
+    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the API, doc, deny, tests, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,
@@ -141,6 +143,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reset => reset::run(&home()?),
         Command::Infra(args) => infra::run(&home()?, &args),
         Command::Bench(args) => bench::run(&home()?, &args),
+        Command::Api(args) => api::run(&args),
         Command::Chart(args) => chart::run(args),
         Command::Image(args) => image::run(&args),
         Command::Test { real: false, args } => checks::test(&args),

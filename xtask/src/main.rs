@@ -4,6 +4,7 @@
 //! them from outside, so that it compiles in seconds and still works when the product does not
 //! build. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
 
+mod api;
 mod bench;
 mod certificates;
 mod chart;
@@ -23,12 +24,14 @@ mod launch;
 mod log_line;
 mod logs;
 mod mesh;
+mod npm;
 mod operator;
 mod ports;
 mod probe;
 mod process;
 mod proto;
 mod psql;
+mod python;
 mod real;
 mod reset;
 mod restart;

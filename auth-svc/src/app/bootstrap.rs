@@ -1,5 +1,7 @@
 //! The first administrator.
 
+use mainstay::kernel::telemetry::hashed_subject;
+
 use super::App;
 use crate::domain::{ADMIN_ROLE, AuthError, MEMBER_ROLE, Password};
 
@@ -19,7 +21,10 @@ impl App {
         let roles = [MEMBER_ROLE, ADMIN_ROLE];
         match self.account_create(email, &password, ADMIN_DISPLAY_NAME, &roles).await {
             Ok(account) => {
-                tracing::info!(user_id = %account.id, "the bootstrap administrator was registered");
+                tracing::info!(
+                    about = hashed_subject(&account.id.to_string()),
+                    "the bootstrap administrator was registered"
+                );
                 Ok(())
             }
             Err(AuthError::EmailTaken) => Ok(()),

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::password;
@@ -18,6 +19,7 @@ pub(super) struct PasswordPool {
     places: Arc<Semaphore>,
     /// Whoever works has a worker, too.
     workers: Arc<Semaphore>,
+    waiting: Gauge,
     /// Stands in for the hash of a user who does not exist, so that both take equally long.
     dummy: PasswordHash,
 }
@@ -27,12 +29,14 @@ impl PasswordPool {
         parameters: PasswordParameters,
         workers: usize,
         queue: usize,
+        waiting: Gauge,
     ) -> Result<Self, AuthError> {
         let unguessable = Password::given(RefreshToken::random().expose().to_owned());
         Ok(Self {
             parameters,
             places: Arc::new(Semaphore::new(workers.saturating_add(queue))),
             workers: Arc::new(Semaphore::new(workers)),
+            waiting,
             dummy: parameters.hash(&unguessable).map_err(AuthError::failed)?,
         })
     }
@@ -72,7 +76,10 @@ impl PasswordPool {
         work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, AuthError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| AuthError::Overloaded)?;
-        let worker = self.workers.clone().acquire_owned().await.map_err(AuthError::failed)?;
+        let worker = {
+            let _waiting = Waiting::begin(&self.waiting);
+            self.workers.clone().acquire_owned().await.map_err(AuthError::failed)?
+        };
         // Work that has begun goes on when its caller is gone; its place must stay taken so long.
         let held: [OwnedSemaphorePermit; 2] = [place, worker];
         let work = tokio::task::spawn_blocking(move || {
@@ -84,6 +91,22 @@ impl PasswordPool {
     }
 }
 
+/// A caller who waits for a worker, for as long as this is kept.
+struct Waiting<'a>(&'a Gauge);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a Gauge) -> Self {
+        waiting.inc();
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_place_is_refused_and_the_next_is_served() {
-        let pool = PasswordPool::new(CHEAP, 1, 0).expect("hashes");
+        let pool = PasswordPool::new(CHEAP, 1, 0, Gauge::default()).expect("hashes");
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let mut busy = Box::pin(pool.run(move || Ok(finished.recv()?)));
         assert!(poll_once(&mut busy).await.is_none());
@@ -104,8 +127,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_a_worker_is_counted_until_it_is_served_or_gone() {
+        let waiting = Gauge::<i64>::default();
+        let pool = PasswordPool::new(CHEAP, 1, 2, waiting.clone()).expect("hashes");
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let mut busy = Box::pin(pool.run(move || Ok(finished.recv()?)));
+        assert!(poll_once(&mut busy).await.is_none());
+        assert_eq!(waiting.get(), 0, "the first has a worker at once");
+        let (mut second, mut third) =
+            (Box::pin(pool.run(|| Ok(()))), Box::pin(pool.run(|| Ok(()))));
+        assert!(poll_once(&mut second).await.is_none() && poll_once(&mut third).await.is_none());
+        assert_eq!(waiting.get(), 2);
+        drop(third);
+        assert_eq!(waiting.get(), 1, "its caller is gone");
+        finish.send(()).expect("still there");
+        busy.await.expect("finished");
+        second.await.expect("served");
+        assert_eq!(waiting.get(), 0);
+    }
+
+    #[tokio::test]
     async fn nobody_fits_a_user_who_does_not_exist() {
-        let pool = PasswordPool::new(CHEAP, 1, 1).expect("hashes");
+        let pool = PasswordPool::new(CHEAP, 1, 1, Gauge::default()).expect("hashes");
         let password = Password::given("correct horse".into());
         assert!(!pool.verify(&password, None).await.expect("verifies"));
         let hash = pool.hash(&password).await.expect("hashes");

@@ -6,6 +6,7 @@
 //! after it everything will, or, where a service refuses its part for good, nothing again.
 
 use chrono::Utc;
+use mainstay::kernel::telemetry::hashed_subject;
 
 use super::App;
 use crate::domain::{Account, AuthError, Email, MEMBER_ROLE, Password};
@@ -50,7 +51,7 @@ impl App {
     async fn user_await(&self, account: &Account) {
         let patience = self.config.user_create_timeout;
         if let Err(error) = self.accounts.registration_wait(account.id, patience).await {
-            tracing::info!(user_id = %account.id, error = %error, "the user follows");
+            tracing::info!(about = hashed_subject(&account.id.to_string()), error = %error, "the user follows");
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use mainstay::kernel::Result;
 use mainstay::kernel::saga::{Saga, Step, StepCall};
+use mainstay::kernel::telemetry::hashed_subject;
 
 use super::App;
 use crate::domain::{REGISTRATION, Registration, UserId};
@@ -70,7 +71,7 @@ impl App {
 
     async fn account_withdraw(&self, registration: &Registration) -> Result<()> {
         let id = UserId::parse(&registration.user_id)?;
-        tracing::warn!(user_id = %id, "a registration is taken back");
+        tracing::warn!(about = hashed_subject(&id.to_string()), "a registration is taken back");
         Ok(self.accounts.registration_withdraw(id, Utc::now()).await?)
     }
 }

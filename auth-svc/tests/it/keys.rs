@@ -39,9 +39,10 @@ async fn the_configuration_names_the_issuer(transport: Transport) {
 /// Every token is signed by a key that was published before, and verifies as long as it is valid.
 #[tokio::test]
 async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_expired() {
+    let publish_ahead = Duration::from_millis(300);
     let config = Config {
         signing_key_life: Duration::from_millis(600),
-        signing_key_publish_ahead: Duration::from_millis(300),
+        signing_key_publish_ahead: publish_ahead,
         signing_key_check_interval: Duration::from_millis(30),
         login_attempts: u32::MAX,
         ..quick()
@@ -50,12 +51,16 @@ async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_expired() 
     let (_, first) = auth.logged_in("ada@example.com").await;
     let (mut signers, deadline) = (BTreeSet::new(), Instant::now() + Duration::from_secs(20));
     while signers.len() < 4 {
+        assert!(Instant::now() < deadline, "the keys do not rotate: {signers:?}");
+        let asked = Instant::now();
         let published = auth.kids().await;
         let tokens = auth.login("ada@example.com", PASSWORD).await.unwrap();
         let kid = header(&tokens)["kid"].as_str().unwrap().to_owned();
-        assert!(published.contains(&kid), "{kid} signs and was not published");
-        signers.insert(kid);
-        assert!(Instant::now() < deadline, "the keys do not rotate: {signers:?}");
+        // A machine that is busy may take so long that a key was published meanwhile, and signs.
+        if asked.elapsed() < publish_ahead {
+            assert!(published.contains(&kid), "{kid} signs and was not published");
+            signers.insert(kid);
+        }
     }
     auth.claims(&first).await.expect("the first token is still valid, so its key is published");
 }

@@ -1,6 +1,7 @@
 //! What becomes of roles when users come and go.
 
 use mainstay::kernel::Result;
+use mainstay::kernel::telemetry::hashed_subject;
 
 use super::{App, now};
 use crate::domain::{AuthzEvent, Binding, Change, RoleKey, Subject};
@@ -12,7 +13,11 @@ impl App {
         let change = self.store.change_begin().await?;
         let mut events = Vec::new();
         if change.subject_is_deleted(subject).await? {
-            tracing::info!(%subject, "a deleted user gets no roles");
+            let about = match subject {
+                Subject::User(id) => hashed_subject(&id.to_string()),
+                Subject::Service(name) => Some(name.clone()),
+            };
+            tracing::info!(about, "a deleted user gets no roles");
         } else {
             for role in roles {
                 events.extend(bind_first_role(change.as_ref(), subject, role).await?);

@@ -34,10 +34,12 @@ pub(super) enum Kind {
     GrpcGateway,
     /// nginx passing on calls that are encoded already: the floor.
     Nginx,
+    /// The same with two workers on both cores, beside which ours with two is judged.
+    NginxTwo,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::MainstayOn,
         Self::MainstayOff,
         Self::MainstayTwo,
@@ -45,6 +47,7 @@ impl Kind {
         Self::StructuredOff,
         Self::GrpcGateway,
         Self::Nginx,
+        Self::NginxTwo,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -56,7 +59,16 @@ impl Kind {
             Self::StructuredOff => "structured-proxy, policies off",
             Self::GrpcGateway => "grpc-gateway v2",
             Self::Nginx => "nginx grpc_pass",
+            Self::NginxTwo => "nginx, two workers",
         }
+    }
+
+    fn is_nginx(self) -> bool {
+        matches!(self, Self::Nginx | Self::NginxTwo)
+    }
+
+    fn workers(self) -> u32 {
+        if matches!(self, Self::MainstayTwo | Self::NginxTwo) { 2 } else { 1 }
     }
 
     fn has_policies(self) -> bool {
@@ -103,7 +115,7 @@ impl Contender {
 
     /// The request of a case as this process takes it.
     pub(super) fn shot(&self, case: Case) -> Shot {
-        if self.kind == Kind::Nginx {
+        if self.kind.is_nginx() {
             return direct(case);
         }
         let (method, target, body) = case.rest();
@@ -132,7 +144,7 @@ impl Contender {
             String::from_utf8_lossy(body.get(..400.min(body.len())).unwrap_or_default())
         );
         let right = match self.kind {
-            Kind::Nginx => {
+            Kind::Nginx | Kind::NginxTwo => {
                 body == case.replies().iter().flat_map(|reply| framed(reply)).collect::<Vec<u8>>()
             }
             _ => case.is_reply(&body),
@@ -183,7 +195,7 @@ pub(super) fn direct(case: Case) -> Shot {
 /// The measured process is alone on the first core; the load and the backend are on the others.
 fn pinned(kind: Kind) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["--cpu-list", if kind == Kind::MainstayTwo { "0,1" } else { "0" }]);
+    command.args(["--cpu-list", if kind.workers() == 2 { "0,1" } else { "0" }]);
     command
 }
 
@@ -202,7 +214,7 @@ impl Site<'_> {
                 ("structured-proxy", "cargo xtask bench edge --install-peers")
             }
             Kind::GrpcGateway => ("grpc-gateway", "cargo xtask bench edge --install-peers"),
-            Kind::Nginx => ("nginx", "apt-get install nginx-light"),
+            Kind::Nginx | Kind::NginxTwo => ("nginx", "apt-get install nginx-light"),
         };
         let folders = [self.peers.join("bin"), "/usr/sbin".into(), "/usr/bin".into()];
         let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -236,9 +248,10 @@ impl Site<'_> {
                 command.args(["-upstream", &self.backend.to_string()]);
                 command.args(["-listen", &listen.to_string()]).env("GOMAXPROCS", "1");
             }
-            Kind::Nginx => {
-                let file = self.folder.join("nginx.conf");
-                std::fs::write(&file, self.nginx(listen))?;
+            Kind::Nginx | Kind::NginxTwo => {
+                let workers = kind.workers();
+                let file = self.folder.join(format!("nginx-{workers}.conf"));
+                std::fs::write(&file, self.nginx(listen, workers))?;
                 command.arg("-c").arg(file).arg("-p").arg(self.folder);
             }
         }
@@ -270,9 +283,9 @@ impl Site<'_> {
         yaml
     }
 
-    fn nginx(&self, listen: SocketAddr) -> String {
+    fn nginx(&self, listen: SocketAddr, workers: u32) -> String {
         format!(
-            "daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr warn;\n\
+            "daemon off;\nworker_processes {workers};\npid nginx-{workers}.pid;\nerror_log stderr warn;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
              client_body_buffer_size 1m;\n  client_body_temp_path body;\n  \

@@ -14,12 +14,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, request};
 use mainstay::kernel::call::{self, Call, User};
 use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result, UNAUTHENTICATED};
 use mainstay::kernel::policy::{Access, Entitlements as _};
+use mainstay::kernel::telemetry::Listed;
+use mainstay::kernel::telemetry::metrics::RefusedBy;
 
 use super::client_ip::ClientIp;
 use super::front::{self, Codec, Connect, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
-use super::observe::Answered;
+use super::observe::{Answered, Subject};
 use super::{Edge, caching, compression, connect, grpc, hygiene, request_id, rest, timeout};
 use crate::error;
 use crate::route::{Form, Rpc};
@@ -46,6 +48,8 @@ pub(crate) struct Exchange {
     pub(super) keyed: Option<Arc<Keyed>>,
     /// Headers that every reply from here on carries.
     pub(super) reply_headers: HeaderMap,
+    /// Tells operators that the request is being answered.
+    _listed: Arc<Listed>,
 }
 
 /// What is sent to the service.
@@ -80,6 +84,8 @@ impl Exchange {
         match found {
             Ok((Found::Options(methods), _)) => Err(options(&methods)),
             Ok((Found::Call(front, rpc), timeout)) => {
+                let call = call::current().unwrap_or_default();
+                let listed = edge.metrics.calls_in_flight().list(&rpc.policy, call);
                 let patience = timeout.and_then(|timeout| received.checked_add(timeout));
                 let exchange = Self {
                     call: Arc::new(begin(client, until(rpc.policy.deadline, patience))),
@@ -93,10 +99,14 @@ impl Exchange {
                     message: Bytes::new(),
                     keyed: None,
                     reply_headers: HeaderMap::new(),
+                    _listed: Arc::new(listed),
                 };
                 Ok((exchange, body))
             }
-            Err(error) => Err(front::refuse(protocol, &error, &request_id::current())),
+            Err(error) => {
+                edge.metrics.rejected(RefusedBy::Route, &error);
+                Err(front::refuse(protocol, &error, &request_id::current()))
+            }
         }
     }
 
@@ -209,6 +219,9 @@ impl Exchange {
         let nosniff = HeaderValue::from_static("nosniff");
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         response.headers_mut().extend(self.reply_headers);
+        if let Some(user) = &self.call.user {
+            response.extensions_mut().insert(Subject::of(user));
+        }
         response.extensions_mut().insert(match self.front {
             Front::Rest(target) => Answered::By(Arc::clone(&target.route)),
             Front::Grpc { .. } | Front::Connect(_) => Answered::Rpc(self.rpc),

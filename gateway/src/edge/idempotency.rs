@@ -24,6 +24,7 @@ use mainstay::kernel::channel::NotSent;
 use mainstay::kernel::claims::Claims;
 use mainstay::kernel::error::{ABORTED, Error, ErrorCode, Result};
 use mainstay::kernel::policy::{Idempotency, MethodPolicy};
+use mainstay::kernel::telemetry::metrics::RefusedBy;
 use tonic::Code;
 use tracing::Instrument as _;
 
@@ -79,7 +80,10 @@ pub(crate) async fn call(mut exchange: Exchange, sending: Sending) -> (Exchange,
     match claim(&exchange, &keyed, &*claims).await {
         Ok(None) => run(exchange, sending, keyed, claims).await,
         Ok(Some(reply)) => (exchange, Ok(reply)),
-        Err(error) => (exchange, Err(error)),
+        Err(error) => {
+            exchange.edge.metrics.rejected(RefusedBy::Idempotency, &error);
+            (exchange, Err(error))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use axum::response::Response;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use mainstay::kernel::error::{Error, RATE_LIMITED};
+use mainstay::kernel::telemetry::metrics::RefusedBy;
 use tokio_util::sync::CancellationToken;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 
@@ -43,7 +44,7 @@ pub(crate) async fn apply<F: Future<Output = Response>>(
     let Some(limit) = &edge.ip_limit else { return next(request).await };
     match limit.limiter().check_key(&ClientIp::of(&request).network()) {
         Ok(()) => next(request).await,
-        Err(until) => refuse(until.wait_time_from(DefaultClock::default().now())),
+        Err(until) => refuse(edge, until.wait_time_from(DefaultClock::default().now())),
     }
 }
 
@@ -54,7 +55,8 @@ pub(crate) async fn sweep(limit: IpLimit, shutdown: CancellationToken) {
     }
 }
 
-fn refuse(wait: Duration) -> Response {
+fn refuse(edge: &Edge, wait: Duration) -> Response {
     let error = Error::new(RATE_LIMITED, "too many requests from this address");
+    edge.metrics.rejected(RefusedBy::Rate, &error);
     error::response(&error.retry_after(wait), &request_id::current())
 }

@@ -10,11 +10,14 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::response::Response;
 use futures::FutureExt as _;
-use mainstay::kernel::error::Error;
+use mainstay::kernel::call::User;
+use mainstay::kernel::error::{Error, ErrorClass};
+use mainstay::kernel::telemetry;
 use mainstay::kernel::telemetry::metrics::OTHER;
 use mainstay::kernel::telemetry::propagation;
 use tracing::Instrument as _;
 
+use super::measured::{self, RequestSize};
 use super::{Edge, request_id};
 use crate::error::{self, Refused, RefusedCode};
 use crate::route::{Route, Rpc};
@@ -28,6 +31,17 @@ pub(crate) enum Answered {
     Rpc(Arc<Rpc>),
     /// A page of the gateway's own.
     Own(&'static str),
+}
+
+/// The hash of the user who asked, an extension of the response.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject(Option<String>);
+
+impl Subject {
+    /// That of a user.
+    pub(crate) fn of(user: &User) -> Self {
+        Self(telemetry::hashed_subject(&user.id))
+    }
 }
 
 /// Opens the request's span, a child of the caller's.
@@ -49,6 +63,8 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
 ) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
+    let active = edge.metrics.http_server_begin(&method);
+    let (request_size, request) = RequestSize::of(request);
     let response = next(request).await;
     let elapsed = begun.elapsed();
     let status = response.status().as_u16();
@@ -57,7 +73,19 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
     let code = extensions.get::<Refused>().map(Refused::code);
     let code = code.or(extensions.get::<RefusedCode>().map(RefusedCode::as_str));
     let template = answered.map_or(OTHER, Answered::template);
-    edge.metrics.http_server_request(&method, template, status, elapsed);
+    let unrouted;
+    let series = match answered {
+        Some(Answered::By(route)) => route.series.get_or_init(|| edge.metrics.http_route(template)),
+        Some(Answered::Rpc(rpc)) => rpc.series.get_or_init(|| edge.metrics.http_route(template)),
+        Some(Answered::Own(_)) | None => {
+            unrouted = edge.metrics.http_route(template);
+            &unrouted
+        }
+    };
+    let sizes = series.answered(&method, status, elapsed).clone();
+    if let Some(class) = class_of(&response) {
+        edge.metrics.error(class);
+    }
     tracing::info!(
         target: "access",
         method = %method,
@@ -66,10 +94,29 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
         duration_ms = elapsed.as_secs_f64() * 1000.0,
         rpc = answered.and_then(Answered::rpc),
         code,
+        subject = extensions.get::<Subject>().and_then(|subject| subject.0.as_deref()),
         "{method} {template} {status}"
     );
-    response
+    measured::note_sizes(response, request_size, &sizes, active)
 }
+
+/// Whose fault a refusal is; a panic was counted where it happened.
+fn class_of(response: &Response) -> Option<ErrorClass> {
+    if response.extensions().get::<Panicked>().is_some() {
+        return None;
+    }
+    match response.status().as_u16() {
+        499 => None,
+        400..500 => Some(ErrorClass::Business),
+        500.. => Some(ErrorClass::System),
+        // The status of other protocols stands elsewhere.
+        _ => response.extensions().get::<RefusedCode>().and_then(RefusedCode::class),
+    }
+}
+
+/// The request panicked; an extension of its response.
+#[derive(Clone, Copy)]
+struct Panicked;
 
 /// A panic ends its own request alone, with the reply that every fault of ours gets.
 pub(crate) async fn panic_guard<F: Future<Output = Response>>(
@@ -80,7 +127,9 @@ pub(crate) async fn panic_guard<F: Future<Output = Response>>(
         Ok(response) => response,
         Err(_) => {
             let cause = anyhow::anyhow!("the gateway panicked; the panic is logged before");
-            error::response(&Error::internal(cause), &request_id::current())
+            let mut response = error::response(&Error::panicked(cause), &request_id::current());
+            response.extensions_mut().insert(Panicked);
+            response
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A service's descriptors to its routes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Method;
 use http::uri::PathAndQuery;
@@ -188,6 +188,7 @@ fn rpc(
         json: canonical_json(messages, method),
         policy,
         descriptor: method.clone(),
+        series: OnceLock::new(),
     })
 }
 
@@ -219,7 +220,8 @@ fn route(
     // A WebSocket begins with a GET (RFC 6455, section 4.1), whatever the rule says.
     let method = if form == Form::Socket { Method::GET } else { rule.method };
     let reply = ReplyPlan::new(table, &binding)?;
-    Ok(Route { rpc: Arc::clone(rpc), method, template, form, binding, reply })
+    let series = OnceLock::new();
+    Ok(Route { rpc: Arc::clone(rpc), method, template, form, binding, reply, series })
 }
 
 fn form(policy: &MethodPolicy, binding: &Binding) -> Form {

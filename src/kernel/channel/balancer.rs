@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::endpoint::{Admission, Attempt, Endpoint};
 use crate::kernel::registry::{Registry, Snapshot};
+use crate::kernel::telemetry::metrics::EndpointStates;
 
 /// How long a call waits for an instance to appear or to be admitted again before it fails.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -53,6 +54,22 @@ impl Balancer {
 
     pub(super) fn service(&self) -> &str {
         &self.service
+    }
+
+    /// How many instances take calls, are being tried, and are left out.
+    pub(super) fn endpoint_states(&self) -> EndpointStates {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.refresh(&self.service);
+        let (now, mut states) = (Instant::now(), EndpointStates::default());
+        for endpoint in &known.endpoints {
+            match endpoint.admission(now) {
+                Admission::Admitted if endpoint.was_ejected() => states.trial += 1,
+                Admission::Admitted => states.ready += 1,
+                Admission::OnTrial => states.trial += 1,
+                Admission::Failing | Admission::Ejected(_) => states.ejected += 1,
+            }
+        }
+        states
     }
 
     /// Starts an attempt at an instance, preferably one that was not `tried` yet. Waits while there is

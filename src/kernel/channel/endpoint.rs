@@ -79,6 +79,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether it failed last: if it may be used, it is by one call that tries it.
+    pub(super) fn was_ejected(&self) -> bool {
+        self.breaker().ejected_until.is_some()
+    }
+
     /// Starts a call, which ends when the guard is dropped.
     pub(super) fn start(self: &Arc<Self>) -> Attempt {
         self.in_flight.fetch_add(1, Ordering::Relaxed);

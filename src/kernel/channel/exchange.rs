@@ -17,6 +17,7 @@ use super::transport::Transport;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error};
 use crate::kernel::registry::Registry;
 use crate::kernel::settings::ChannelSettings;
+use crate::kernel::telemetry::metrics::EndpointStates;
 
 /// So often a call is sent that no server has looked at; such attempts cost nearly nothing.
 const MAX_UNSENT_ATTEMPTS: u32 = 10;
@@ -69,6 +70,10 @@ impl Exchange {
 
     pub(super) fn service(&self) -> &str {
         self.balancer.service()
+    }
+
+    pub(super) fn endpoint_states(&self) -> EndpointStates {
+        self.balancer.endpoint_states()
     }
 
     pub(super) async fn run(&self, mut head: Parts, mut body: Replay, traits: Traits) -> Reply {

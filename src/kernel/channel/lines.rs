@@ -6,7 +6,6 @@
 //! ([`Transport`](transport::Transport)).
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
@@ -23,11 +22,10 @@ use super::failure::Failure;
 use super::message::PREFIX_BYTES;
 use super::reply::Reply;
 use super::transport::{
-    self, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, WINDOW_BYTES,
+    self, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, MOST, WINDOW_BYTES,
 };
+use crate::kernel::cores;
 
-/// The most connections to an instance.
-const MOST: usize = 4;
 /// The most bytes of headers in a reply.
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
@@ -44,8 +42,7 @@ struct Line {
 
 impl Lines {
     pub(super) fn new() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(std::iter::repeat_with(Line::default).take(threads.min(MOST)).collect())
+        Self(std::iter::repeat_with(Line::default).take(cores::count().min(MOST)).collect())
     }
 
     /// Sends a request with a whole body and reads the whole reply.
@@ -55,7 +52,7 @@ impl Lines {
         request: Request<()>,
         body: Bytes,
     ) -> Result<Reply, Failure> {
-        let line = &self.0[thread() % self.0.len()];
+        let line = &self.0[cores::thread_number() % self.0.len()];
         let mut sender = line.sender(connector, request.uri()).await?;
         let (response, mut stream) = sender.send_request(request, false).map_err(unsent)?;
         stream.send_data(body, true).map_err(Failure::of_stream)?;
@@ -91,15 +88,6 @@ impl Line {
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<SendRequest<Bytes>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A number of the current thread; those of a runtime follow one another.
-fn thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    NUMBER.with(|number| *number)
 }
 
 async fn open(connector: &Connector, uri: &Uri) -> anyhow::Result<SendRequest<Bytes>> {

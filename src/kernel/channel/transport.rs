@@ -21,8 +21,11 @@ use super::failure::Failure;
 use super::replay::Content;
 use super::reply::Reply;
 use super::web::{self, WebBody};
+use crate::kernel::cores;
 use crate::kernel::settings::{ChannelSettings, Transport as Protocol};
 
+/// The most connections to an instance, of each kind: one for each thread, up to this.
+pub(super) const MOST: usize = 32;
 /// The largest unary reply.
 pub(super) const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// A silent HTTP/2 connection is asked for a sign of life this often, idle or not.
@@ -37,7 +40,8 @@ pub(super) const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// The connections of one channel.
 pub(super) struct Transport {
     connector: Connector,
-    client: Client<Connector, Body>,
+    /// One for each thread, each with its own connections.
+    clients: Vec<Client<Connector, Body>>,
     scheme: Scheme,
     protocol: Protocol,
 }
@@ -49,7 +53,8 @@ impl Transport {
         settings: &ChannelSettings,
     ) -> anyhow::Result<Self> {
         let connector = Connector::new(service, security, settings)?;
-        let client = Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -58,13 +63,14 @@ impl Transport {
             .http2_initial_connection_window_size(WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .build(connector.clone());
+            .http2_keep_alive_while_idle(true);
+        let clients = std::iter::repeat_with(|| builder.build(connector.clone()));
+        let clients = clients.take(cores::count().min(MOST)).collect();
         let scheme = match security {
             Security::Plaintext => Scheme::HTTP,
             Security::Mesh(_) | Security::Servers(_) => Scheme::HTTPS,
         };
-        Ok(Self { connector, client, scheme, protocol: settings.transport })
+        Ok(Self { connector, clients, scheme, protocol: settings.transport })
     }
 
     /// Sends a request to an instance and reads the reply, whole if it is `unary`.
@@ -86,7 +92,8 @@ impl Transport {
     }
 
     async fn pooled(&self, request: Request<Body>, unary: bool) -> Result<Reply, Failure> {
-        let response = self.client.request(request).await.map_err(Failure::of_request)?;
+        let client = &self.clients[cores::thread_number() % self.clients.len()];
+        let response = client.request(request).await.map_err(Failure::of_request)?;
         let (mut head, body) = response.into_parts();
         if let Some(status) = status_of_http(&head) {
             return Ok(status.into());

@@ -7,6 +7,7 @@ use sea_orm::DatabaseConnection;
 
 use super::{WRITE_PATIENCE, failure, postgres, sqlite};
 use crate::kernel::settings::DatabaseSettings;
+use crate::kernel::telemetry::metrics::PoolState;
 
 pub(crate) use failure::is_busy;
 
@@ -36,6 +37,19 @@ pub(crate) fn open(
             location(url)
         ),
     }
+}
+
+/// How many connections are open, and how many of them are in use.
+pub(super) fn state(connection: &DatabaseConnection) -> PoolState {
+    let (open, idle) = if failure::is_postgres(connection) {
+        let pool = connection.get_postgres_connection_pool();
+        (pool.size(), pool.num_idle())
+    } else {
+        let pool = connection.get_sqlite_connection_pool();
+        (pool.size(), pool.num_idle())
+    };
+    let idle = idle as u64;
+    PoolState { idle, used: u64::from(open).saturating_sub(idle) }
 }
 
 /// Makes the first connection, or says why not and what to do.

@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::bus::EventBus;
-use super::outbox;
+use super::{now_micros, outbox};
 use crate::kernel::database::Database;
 use crate::kernel::jobs::Worker;
 use crate::kernel::settings::EventSettings;
 use crate::kernel::telemetry::Metrics;
 use lane::Lane;
 
-/// How often the backlog is counted.
+/// How often it is looked at what waits.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a claim holds unless stated otherwise.
 const LEASE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ impl Relay {
         self
     }
 
-    /// Reports how many events wait.
+    /// Reports how many events wait, and for how long.
     pub fn report_to(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
         self
@@ -98,6 +98,11 @@ impl Relay {
             report.tick().await;
             if let Ok(waiting) = outbox::backlog(&self.database).await {
                 metrics.outbox_backlog(waiting);
+            }
+            if let Ok(oldest) = outbox::oldest(&self.database).await {
+                let age = oldest.map(|oldest| now_micros().saturating_sub(oldest));
+                let age = age.and_then(|age| u64::try_from(age).ok()).unwrap_or_default();
+                metrics.outbox_oldest_age(Duration::from_micros(age));
             }
         }
     }

@@ -82,7 +82,15 @@ impl Attempts {
                 result = handling => End::Returned(result),
             }
         };
+        if let Some(metrics) = &self.metrics {
+            metrics.lease_epoch(job.name(), claimed.lease.epoch);
+        }
         let end = end.instrument(span).await;
+        if let (Some(metrics), End::Returned(Err(error))) = (&self.metrics, &end)
+            && let Some(class) = error.class()
+        {
+            metrics.error(class);
+        }
         let outcome = self.record(&job, &claimed, &run, &signals, end).await;
         if let Some(metrics) = &self.metrics {
             metrics.job_run(job.name(), outcome.as_str());
@@ -197,7 +205,7 @@ async fn contained(job: &Job, run: Run) -> Result<()> {
     handled.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Error::internal(anyhow::anyhow!("the job panicked: {text}")))
+        Err(Error::panicked(anyhow::anyhow!("the job panicked: {text}")))
     })
 }
 

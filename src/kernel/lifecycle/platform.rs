@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
+use toml::Table;
 
 use crate::kernel::cache::{Cache, LocalCache, RedisCache};
 use crate::kernel::channel::MeshChannel;
@@ -14,7 +16,9 @@ use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::redis::Redis;
 use crate::kernel::registry::{self, Registry};
-use crate::kernel::settings::{CacheKind, KernelSettings, Origin, Settings};
+use crate::kernel::settings::{
+    CacheKind, KernelSettings, Origin, ServiceSettings, Settings, reload,
+};
 use crate::kernel::telemetry::Metrics;
 use crate::kernel::tls::MeshIdentity;
 
@@ -30,6 +34,8 @@ pub(super) struct Kernel {
     pub(super) version: &'static str,
     pub(super) settings: KernelSettings,
     pub(super) origin: Origin,
+    /// The settings that hold, secrets redacted.
+    pub(super) shown_settings: ArcSwap<Table>,
     pub(super) identity: Option<MeshIdentity>,
     pub(super) database: Database,
     pub(super) registry: Arc<dyn Registry>,
@@ -54,14 +60,20 @@ impl Kernel {
         version: &'static str,
         settings: KernelSettings,
         origin: Origin,
+        shown_settings: Table,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(name, version);
         let readiness = Readiness::default();
+        let identity = MeshIdentity::load(&settings.tls)?;
+        if let Some(identity) = &identity {
+            identity.report_to(&metrics);
+        }
         Ok(Self {
             name,
             version,
             origin,
-            identity: MeshIdentity::load(&settings.tls)?,
+            shown_settings: ArcSwap::from_pointee(shown_settings),
+            identity,
             database: Database::open(name, &settings.database)?,
             registry: registry::open(&settings.registry, &readiness).await?,
             bus: Arc::new(PreparedBus::new(open_bus(&settings.events, &settings.redis)?)),
@@ -112,16 +124,19 @@ impl Kernel {
     }
 }
 
-impl<T> Platform<T> {
+impl<T: ServiceSettings> Platform<T> {
     pub(super) async fn new(
         name: &'static str,
         version: &'static str,
         settings: Settings<T>,
     ) -> anyhow::Result<Self> {
-        let kernel = Kernel::new(name, version, settings.kernel, settings.origin).await?;
+        let shown = reload::table(&settings.kernel, &settings.own)?;
+        let kernel = Kernel::new(name, version, settings.kernel, settings.origin, shown).await?;
         Ok(Self { kernel: Arc::new(kernel), settings: Arc::new(settings.own) })
     }
+}
 
+impl<T> Platform<T> {
     /// Name of the service, such as `identity-svc`.
     pub fn name(&self) -> &str {
         self.kernel.name

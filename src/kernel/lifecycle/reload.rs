@@ -6,13 +6,14 @@
 //! the start would have refused.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Table;
 
 use super::Platform;
+use super::platform::Kernel;
 use crate::kernel::changes::{Changes, INTERVAL};
 use crate::kernel::settings::{Difference, Origin, ServiceSettings, Settings, reload};
-use crate::kernel::telemetry::Metrics;
 
 impl<T: ServiceSettings> Platform<T> {
     /// Hands the service's own settings to `apply` whenever the settings file has changed. `reloadable`
@@ -30,9 +31,9 @@ impl<T: ServiceSettings> Platform<T> {
         let origin = self.kernel.origin.clone();
         let Some(file) = origin.file().map(Path::to_path_buf) else { return Ok(()) };
         let running = reload::table(self.kernel_settings(), self.settings())?;
-        let metrics = self.metrics();
+        let kernel = Arc::clone(&self.kernel);
         let file_changes = Changes::of_unknown();
-        let mut watch = Watch { origin, reloadable, running, metrics, file_changes, apply };
+        let mut watch = Watch { origin, reloadable, running, kernel, file_changes, apply };
         let shutdown = self.shutdown();
         tokio::spawn(async move {
             while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
@@ -48,7 +49,7 @@ struct Watch<F> {
     reloadable: &'static [&'static str],
     /// What holds, with those settings that wait for a restart.
     running: Table,
-    metrics: Metrics,
+    kernel: Arc<Kernel>,
     file_changes: Changes<Vec<u8>>,
     apply: F,
 }
@@ -62,7 +63,7 @@ impl<F> Watch<F> {
             return;
         }
         let taken = self.origin.load::<T>().and_then(|settings| self.take(settings));
-        self.metrics.settings_refused(taken.is_err());
+        self.kernel.metrics.settings_refused(taken.is_err());
         match taken {
             Ok(difference) => report(&difference),
             Err(error) => {
@@ -79,6 +80,11 @@ impl<F> Watch<F> {
         let table = reload::table(&settings.kernel, &settings.own)?;
         let difference = Difference::between(&self.running, &table, self.reloadable);
         (self.apply)(settings.own)?;
+        let mut shown = Table::clone(&self.kernel.shown_settings.load());
+        for name in self.reloadable {
+            reload::take_over(&mut shown, &table, name);
+        }
+        self.kernel.shown_settings.store(Arc::new(shown));
         self.running = table;
         Ok(difference)
     }

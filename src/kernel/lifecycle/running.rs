@@ -129,6 +129,12 @@ impl Workers {
             .collect()
     }
 
+    /// All of them, each with whether it still works.
+    pub(super) fn states(&self) -> Vec<(String, bool)> {
+        let workers = self.lock();
+        workers.iter().map(|worker| (worker.name().to_owned(), worker.is_alive())).collect()
+    }
+
     /// Lets consumers and jobs finish together, and the relay after them, for they still publish.
     async fn stop(&self) {
         let mut workers = std::mem::take(&mut *self.lock());

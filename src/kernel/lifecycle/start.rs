@@ -11,13 +11,14 @@ use super::running::{Running, Workers};
 use super::validate::Contracts;
 use crate::kernel::database::Database;
 use crate::kernel::events::{self, PermissionDeclaration, Relay, declare, json_schema};
-use crate::kernel::health::{admin_app, grpc_health};
+use crate::kernel::health::{Admin, admin_app, grpc_health};
 use crate::kernel::jobs::{Runner, Worker, kernel_jobs};
 use crate::kernel::operations::{self, Operations};
 use crate::kernel::registry::{Instance, Registration};
 use crate::kernel::saga;
 use crate::kernel::server::{App, GrpcContext, Listener, grpc_app};
-use crate::kernel::settings::{Mode, ServiceSettings, Settings};
+use crate::kernel::settings::{Mode, ServiceSettings, Settings, reload};
+use crate::kernel::telemetry::busy;
 use crate::kernel::tls::MeshIdentity;
 
 /// Name of the worker that publishes the outbox.
@@ -95,6 +96,7 @@ async fn prepare(
     contracts: &Contracts,
 ) -> anyhow::Result<()> {
     if let Some(database) = kernel.used_database() {
+        database.report_to(&kernel.metrics);
         database.declare_events(&contracts.pool)?;
         database.migrate(std::mem::take(&mut module.migrations)).await?;
         if kernel.settings.mode == Mode::Production {
@@ -222,7 +224,8 @@ impl Listeners {
             // The edge speaks to the world, which has no certificates of the mesh.
             Some(_) => {
                 let tls = module.tls.clone();
-                Listener::bind(settings.listen, tls, &settings.limits).await?.for_anyone()
+                let listener = Listener::bind(settings.listen, tls, &settings.limits).await?;
+                listener.for_anyone().on_own_cores()?
             }
             None => {
                 let tls = kernel.identity.as_ref().map(MeshIdentity::server_config);
@@ -276,7 +279,9 @@ impl Listeners {
         registration: Box<dyn Registration>,
     ) -> Running {
         let health = grpc_health(kernel.readiness.clone(), Vec::new());
-        let pages = admin_app(kernel.readiness.clone(), kernel.metrics.clone()).merge(admin);
+        let busy = busy::report(kernel.metrics.clone(), self.service.own_runtimes());
+        tokio::spawn(kernel.shutdown.clone().run_until_cancelled_owned(busy));
+        let pages = admin_app(about(&kernel, &workers), admin);
         let admin = self.admin.serve(route(pages, health));
         let server = self.service.serve(app);
         tracing::info!(
@@ -286,6 +291,20 @@ impl Listeners {
             "ready"
         );
         Running { kernel, server, admin, registration, workers }
+    }
+}
+
+/// What the admin port shows of the process.
+fn about(kernel: &Arc<Kernel>, workers: &Workers) -> Admin {
+    let (settings_of, workers) = (Arc::clone(kernel), workers.clone());
+    Admin {
+        readiness: kernel.readiness.clone(),
+        metrics: kernel.metrics.clone(),
+        settings: Arc::new(move || {
+            let shown = reload::shown(&settings_of.shown_settings.load());
+            shown.unwrap_or_else(|error| format!("# the settings cannot be written out: {error}\n"))
+        }),
+        workers: Arc::new(move || workers.states()),
     }
 }
 

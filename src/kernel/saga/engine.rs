@@ -19,6 +19,7 @@ use crate::kernel::database::Database;
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::failpoint::Failpoint;
 use crate::kernel::jobs::{Job, Jobs, NewJob, Run};
+use crate::kernel::telemetry;
 
 /// The job that moves the sagas of this definition on, for a runner that no module starts.
 pub fn job_of(saga: Saga, database: Database) -> Job {
@@ -66,7 +67,8 @@ impl Engine {
             return Err(error);
         }
         let step = task.step.name;
-        tracing::warn!(saga = self.saga.name(), id, step, %error, "a step was refused: compensating");
+        let about = telemetry::hashed_subject(&id);
+        tracing::warn!(saga = self.saga.name(), about, step, %error, "a step was refused: compensating");
         let reason = format!("step {step} was refused: {error}");
         self.turn_back(run, &row, index, &reason).await
     }
@@ -163,8 +165,10 @@ impl Engine {
             transaction.enqueue(job.after(delay)).await?;
         }
         transaction.commit().await?;
-        let (saga, id, state, step) = (self.saga.name(), &row.id, next.state.as_str(), next.step);
-        tracing::debug!(saga, id, state, step, "a saga moves on");
+        let (saga, state, step) = (self.saga.name(), next.state.as_str(), next.step);
+        // A saga may be about a user, and have the user's id.
+        let about = telemetry::hashed_subject(&row.id);
+        tracing::debug!(saga, about, state, step, "a saga moves on");
         Ok(())
     }
 

@@ -11,9 +11,10 @@ use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
 use crate::kernel::database::Database;
-use crate::kernel::error::{Error, UNIMPLEMENTED};
+use crate::kernel::error::{Error, Result, UNIMPLEMENTED};
 use crate::kernel::policy::{Authorizer, Entitlements, PolicyTable};
 use crate::kernel::telemetry::Metrics;
+use crate::kernel::telemetry::metrics::RefusedBy;
 use crate::kernel::token::Verifier;
 
 mod audited;
@@ -38,6 +39,13 @@ pub struct GrpcContext {
     pub metrics: Metrics,
     /// Where audited calls are recorded; needed if any method is audited.
     pub database: Option<Database>,
+}
+
+impl GrpcContext {
+    /// Counts a refusal, if it is one.
+    fn refused<T>(&self, policy: RefusedBy, outcome: Result<T>) -> Result<T> {
+        outcome.inspect_err(|error| self.metrics.rejected(policy, error))
+    }
 }
 
 /// Puts the stack around gRPC services, each a route `/{full.name.Service}/{*method}`. The outermost

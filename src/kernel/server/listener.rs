@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::app::App;
 use super::connection::{self, Acceptance};
+use crate::kernel::cores::Cores;
 use crate::kernel::settings::ServerLimits;
 
 /// The pause after the process has run out of file descriptors or memory for a connection.
@@ -31,6 +33,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     is_for_anyone: bool,
+    cores: Option<Cores>,
     limits: ServerLimits,
 }
 
@@ -53,6 +56,8 @@ pub(super) struct State {
     /// Requests in flight over all connections.
     pub(super) in_flight: AtomicUsize,
     pub(super) tasks: TaskTracker,
+    /// Where connections are served, unless on the runtime of the listener.
+    cores: Option<Cores>,
     stopped_accepting: CancellationToken,
 }
 
@@ -68,7 +73,7 @@ impl Listener {
             format!("cannot listen on {address} (is the port in use by another process?)")
         })?;
         let address = tcp.local_addr()?;
-        Ok(Self { tcp, address, tls, is_for_anyone: false, limits: limits.clone() })
+        Ok(Self { tcp, address, tls, is_for_anyone: false, cores: None, limits: limits.clone() })
     }
 
     /// The same listener for the world: who connects over TLS needs no certificate, and may open
@@ -76,6 +81,18 @@ impl Listener {
     pub fn for_anyone(mut self) -> Self {
         self.is_for_anyone = true;
         self
+    }
+
+    /// The same listener with its connections spread over threads of their own, one for each
+    /// core: for what passes calls on, and computes little.
+    pub fn on_own_cores(mut self) -> anyhow::Result<Self> {
+        self.cores = Some(Cores::start()?);
+        Ok(self)
+    }
+
+    /// The runtimes that are its own.
+    pub(crate) fn own_runtimes(&self) -> Vec<Handle> {
+        self.cores.iter().flat_map(Cores::runtimes).cloned().collect()
     }
 
     /// The address that was bound.
@@ -96,6 +113,7 @@ impl Listener {
             aborted: CancellationToken::new(),
             in_flight: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
+            cores: self.cores,
             stopped_accepting: CancellationToken::new(),
         });
         let acceptance = Arc::new(Acceptance {
@@ -172,11 +190,24 @@ async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
     let _stopped = state.stopped_accepting.clone().drop_guard();
     let slots = Arc::new(Semaphore::new(acceptance.limits.max_connections));
     let open = |(tcp, address), slot: OwnedSemaphorePermit| {
-        let connection = connection::serve(tcp, address, Arc::clone(&acceptance));
-        state.tasks.spawn(async move {
-            connection.await;
-            drop(slot);
-        });
+        let acceptance = Arc::clone(&acceptance);
+        let Some(cores) = &state.cores else {
+            state.tasks.spawn(async move {
+                connection::serve(tcp, address, acceptance).await;
+                drop(slot);
+            });
+            return;
+        };
+        let seat = cores.seat();
+        let runtime = seat.runtime.clone();
+        let connection = async move {
+            // A socket belongs to the runtime that it was made on.
+            if let Ok(tcp) = TcpStream::into_std(tcp).and_then(TcpStream::from_std) {
+                connection::serve(tcp, address, acceptance).await;
+            }
+            drop((seat, slot));
+        };
+        state.tasks.spawn_on(connection, &runtime);
     };
     tokio::select! {
         () = state.draining.cancelled() => {}

@@ -304,11 +304,45 @@ pub struct TelemetrySettings {
     /// Address of an OTLP collector (gRPC) for traces, such as `http://127.0.0.1:4317`. Default:
     /// none, traces are not exported.
     pub otlp_endpoint: Option<String>,
+    /// How many log records of one kind, which is one place in the code, are written in a second; how many
+    /// more there were is told once a second. 0 writes all. Default: 500.
+    pub log_burst: u32,
+    /// Key of the hash that stands for a user in the log, the same in all processes. Without one, whoever
+    /// knows a user's id finds the user's records. Default: none.
+    pub subject_key: Secret<String>,
+    /// `[telemetry.reporter]`
+    pub reporter: ReporterSettings,
 }
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { log_format: LogFormat::Json, log_filter: "info".to_owned(), otlp_endpoint: None }
+        Self {
+            log_format: LogFormat::Json,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: None,
+            log_burst: 500,
+            subject_key: Secret::default(),
+            reporter: ReporterSettings::default(),
+        }
+    }
+}
+
+/// Who is told of errors, beside the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReporterSettings {
+    /// DSN of a receiver that speaks Sentry's protocol: `https://KEY@HOST/PROJECT`. Default: none, errors
+    /// are in the log alone.
+    pub dsn: Secret<String>,
+    /// What this installation is called there. Default: `development`.
+    pub environment: String,
+    /// The most reports in a minute. Default: 30.
+    pub per_minute: u32,
+}
+
+impl Default for ReporterSettings {
+    fn default() -> Self {
+        Self { dsn: Secret::default(), environment: "development".to_owned(), per_minute: 30 }
     }
 }
 

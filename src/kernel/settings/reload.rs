@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use toml::{Table, Value};
+use url::Url;
 
 use super::kernel::KernelSettings;
 use super::{Args, ServiceDefaults, ServiceSettings, Settings, load_from};
+
+/// What stands in a URL in the place of its user and password.
+const REDACTED_USER: &str = "redacted";
 
 /// Where settings came from. The default is nowhere: they were made by a program.
 #[derive(Clone, Default)]
@@ -84,6 +88,42 @@ pub(in crate::kernel) fn table<T: ServiceSettings>(
     Ok(table)
 }
 
+/// The table as it may be shown: URLs without the user and the password that somebody wrote into them.
+pub(in crate::kernel) fn shown(table: &Table) -> anyhow::Result<String> {
+    let mut table = Value::Table(table.clone());
+    hide_credentials(&mut table);
+    Ok(toml::to_string(&table)?)
+}
+
+fn hide_credentials(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Ok(mut url) = Url::parse(text)
+                && (url.password().is_some() || !url.username().is_empty())
+                && url.set_username(REDACTED_USER).is_ok()
+                && url.set_password(None).is_ok()
+            {
+                *text = url.to_string();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide_credentials),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| hide_credentials(value)),
+        _ => {}
+    }
+}
+
+/// Sets the setting of this name, such as `gateway.rates`, to what `from` states.
+pub(in crate::kernel) fn take_over(table: &mut Table, from: &Table, name: &str) {
+    let Some((section, key)) = name.split_once('.') else { return };
+    let stated = from.get(section).and_then(|from| from.get(key)).cloned();
+    if let Some(Value::Table(section)) = table.get_mut(section) {
+        match stated {
+            Some(stated) => drop(section.insert(key.to_owned(), stated)),
+            None => drop(section.remove(key)),
+        }
+    }
+}
+
 /// The keys of a table, and those of the tables in it, whose values differ.
 fn differing(prefix: &str, before: &Table, after: &Table, names: &mut Vec<String>) {
     let removed = before.keys().filter(|key| !after.contains_key(*key));
@@ -101,6 +141,29 @@ fn differing(prefix: &str, before: &Table, after: &Table, names: &mut Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_in_urls_are_not_shown() {
+        let table = toml::toml! {
+            kept = "http://127.0.0.1:4317"
+            urls = ["https://ada:canary@etcd:2379/", "not a url"]
+            [telemetry]
+            otlp_endpoint = "https://canary@collector:4317/"
+        };
+        let text = shown(&table).expect("written");
+        assert!(!text.contains("canary") && !text.contains("ada"), "{text}");
+        assert!(text.contains("https://redacted@etcd:2379/"), "{text}");
+        assert!(text.contains("\"http://127.0.0.1:4317\""), "{text}");
+    }
+
+    #[test]
+    fn what_took_effect_is_taken_over_and_nothing_else() {
+        let mut table = toml::toml! { mode = "development" [gateway] rates = 1 hops = 1 };
+        let from = toml::toml! { mode = "production" [gateway] rates = 2 hops = 2 };
+        take_over(&mut table, &from, "gateway.rates");
+        take_over(&mut table, &from, "gateway.gone");
+        assert_eq!(table, toml::toml! { mode = "development" [gateway] rates = 2 hops = 1 });
+    }
 
     #[test]
     fn what_differs_is_named_by_table_and_key() {

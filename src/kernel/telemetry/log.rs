@@ -1,7 +1,10 @@
 //! The form of a log record: one line, as JSON or for people.
 
+mod burst;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use opentelemetry::trace::TraceContextExt as _;
@@ -11,23 +14,30 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::subject;
 use crate::kernel::call;
 use crate::kernel::settings::LogFormat;
+
+pub(super) use burst::Bursts;
 
 /// Writes every event to standard output with the trace, span and request it belongs to.
 pub(super) struct LogLayer {
     service: &'static str,
     format: LogFormat,
+    bursts: Arc<Bursts>,
 }
 
 impl LogLayer {
-    pub(super) fn new(service: &'static str, format: LogFormat) -> Self {
-        Self { service, format }
+    pub(super) fn new(service: &'static str, format: LogFormat, bursts: Arc<Bursts>) -> Self {
+        Self { service, format, bursts }
     }
 }
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if !self.bursts.admit(event.metadata()) {
+            return;
+        }
         let record = Record::of(self.service, event);
         let line = match self.format {
             LogFormat::Json => record.json(),
@@ -45,7 +55,7 @@ struct Record {
     level: &'static str,
     target: String,
     fields: Fields,
-    ids: Vec<(&'static str, String)>,
+    ids: Ids,
 }
 
 impl Record {
@@ -59,7 +69,7 @@ impl Record {
             level: metadata.level().as_str(),
             target: metadata.target().to_owned(),
             fields,
-            ids: ids(),
+            ids: Ids::current(),
         }
     }
 
@@ -70,7 +80,7 @@ impl Record {
         record.insert("service".into(), self.service.into());
         record.insert("target".into(), self.target.clone().into());
         record.insert("message".into(), self.fields.message.clone().into());
-        for (name, id) in &self.ids {
+        for (name, id) in &self.ids.0 {
             record.insert((*name).into(), id.clone().into());
         }
         for (name, value) in &self.fields.others {
@@ -90,7 +100,7 @@ impl Record {
         for (name, value) in &self.fields.others {
             let _ = write!(line, " {name}={value}");
         }
-        for (name, id) in self.ids.iter().filter(|(name, _)| *name != "span_id") {
+        for (name, id) in self.ids.0.iter().filter(|(name, _)| *name != "span_id") {
             let _ = write!(line, " {name}={id}");
         }
         line.push('\n');
@@ -98,29 +108,47 @@ impl Record {
     }
 }
 
-/// Trace and span of the entered span, request of the current call.
-fn ids() -> Vec<(&'static str, String)> {
-    let mut ids = Vec::with_capacity(3);
-    let context = opentelemetry::Context::current();
-    let span = context.span().span_context().clone();
-    if span.is_valid() {
-        ids.push(("trace_id", span.trace_id().to_string()));
-        ids.push(("span_id", span.span_id().to_string()));
+/// Trace and span of the entered span, request and hashed user of the current call.
+#[derive(Clone, Debug, Default)]
+pub struct Ids(Vec<(&'static str, String)>);
+
+impl Ids {
+    /// Those that hold here.
+    pub(super) fn current() -> Self {
+        let mut ids = Vec::with_capacity(4);
+        let context = opentelemetry::Context::current();
+        let span = context.span().span_context().clone();
+        if span.is_valid() {
+            ids.push(("trace_id", span.trace_id().to_string()));
+            ids.push(("span_id", span.span_id().to_string()));
+        }
+        if let Some(call) = call::current() {
+            ids.push(("request_id", call.request_id.clone()));
+            let subject = call.user.as_ref().and_then(|user| subject::hashed(&user.id));
+            ids.extend(subject.map(|subject| ("subject", subject)));
+        }
+        Self(ids)
     }
-    if let Some(call) = call::current() {
-        ids.push(("request_id", call.request_id.clone()));
+
+    /// One of them: `trace_id`, `span_id`, `request_id` or `subject`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, id)| id.as_str())
     }
-    ids
 }
 
 /// The fields of an event, its message apart.
 #[derive(Default)]
-struct Fields {
-    message: String,
+pub(super) struct Fields {
+    pub(super) message: String,
     others: Map<String, Value>,
 }
 
 impl Fields {
+    /// The text of a field; `None` if it is absent or no text.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.others.get(name)?.as_str().map(str::to_owned)
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         self.others.insert(field.name().to_owned(), value);
     }
@@ -165,7 +193,7 @@ mod tests {
         let mut fields = Fields { message, ..Fields::default() };
         fields.others.insert("attempt".into(), json!(2));
         fields.others.insert("level".into(), json!("forged"));
-        let ids = vec![("trace_id", "4bf9".to_owned()), ("span_id", "00f0".to_owned())];
+        let ids = Ids(vec![("trace_id", "4bf9".to_owned()), ("span_id", "00f0".to_owned())]);
         let target = "auth_svc::app".to_owned();
         Record { service: "auth-svc", time: Utc::now(), level: "INFO", target, fields, ids }
     }

@@ -3,10 +3,15 @@
 //! Names are those of the OpenTelemetry semantic conventions, in the form that Prometheus gives
 //! them: `rpc.server.call.duration` is `rpc_server_call_duration_seconds`. What has no convention
 //! begins with `mainstay_`. Label values are bounded: methods and routes that no contract knows
-//! are `_OTHER`. What is measured of kept answers stands on a page of its own, `kept`.
+//! are `_OTHER`. What belongs together stands on a page of its own: `http`, `calls`, `resources`, `kept`.
 
+mod calls;
+mod histogram;
+mod http;
 mod kept;
+mod resources;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,23 +19,29 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use tonic::Code;
 
-use kept::Kept;
+use super::in_flight::CallsInFlight;
+use crate::kernel::error::{Error, ErrorClass};
+
+pub(in crate::kernel) use calls::panicked;
+pub use calls::{InFlight, RefusedBy, code_name};
+pub use http::{ActiveRequest, HttpRoute, HttpSizes};
 pub use kept::{CacheMetrics, WatchMetrics};
+pub use resources::{EndpointStates, PoolState};
+
+use calls::Calls;
+use http::Http;
+use kept::Kept;
+use resources::Resources;
 
 /// The label value of what no contract knows.
 pub const OTHER: &str = "_OTHER";
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Bucket bounds in seconds, as the conventions advise for durations of calls and requests.
-const DURATION_BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// The metrics of one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,10 +50,12 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Mutex<Registry>,
-    rpc_server: Durations<RpcLabels>,
-    rpc_client: Durations<RpcLabels>,
-    http_server: Durations<HttpLabels>,
+    calls: Calls,
+    http: Http,
+    resources: Resources,
+    in_flight: CallsInFlight,
     outbox_backlog: Gauge,
+    outbox_oldest_age: Gauge<f64, AtomicU64>,
     consumer_lag: Family<ConsumerLabels, Gauge>,
     dead_letters: Family<ConsumerLabels, Counter>,
     consumer_retries: Family<RetryLabels, Counter>,
@@ -56,30 +69,6 @@ struct Inner {
     settings_refused: Gauge,
     redis_fallbacks: Family<RedisLabels, Counter>,
     kept: Kept,
-}
-
-type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
-
-/// Labels of `rpc.server.call.duration` and `rpc.client.call.duration`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RpcLabels {
-    /// Always `grpc`.
-    rpc_system_name: &'static str,
-    /// Full name such as `mainstay.auth.v1.AuthService/Login`, or `_OTHER`.
-    rpc_method: String,
-    /// gRPC status code name such as `NOT_FOUND`.
-    rpc_response_status_code: &'static str,
-}
-
-/// Labels of `http.server.request.duration`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HttpLabels {
-    /// The HTTP method, or `_OTHER`.
-    http_request_method: String,
-    /// The route's template such as `/api/v1/users/{user_id}`, or `_OTHER`.
-    http_route: String,
-    /// The HTTP status.
-    http_response_status_code: u16,
 }
 
 /// Labels of what is counted for each consumer.
@@ -119,10 +108,12 @@ impl Metrics {
     pub fn new(service: &'static str, version: &'static str) -> Self {
         let inner = Inner {
             registry: Mutex::new(Registry::default()),
-            rpc_server: Family::new_with_constructor(durations),
-            rpc_client: Family::new_with_constructor(durations),
-            http_server: Family::new_with_constructor(durations),
+            calls: Calls::new(),
+            http: Http::new(),
+            resources: Resources::new(),
+            in_flight: CallsInFlight::default(),
             outbox_backlog: Gauge::default(),
+            outbox_oldest_age: Gauge::default(),
             consumer_lag: Family::default(),
             dead_letters: Family::default(),
             consumer_retries: Family::default(),
@@ -148,33 +139,87 @@ impl Metrics {
 
     /// A call was served: `method` is the full name, [`OTHER`] where no contract knows it.
     pub fn rpc_server_call(&self, method: &str, code: Code, elapsed: Duration) {
-        observe(&self.0.rpc_server, &RpcLabels::new(method, code), elapsed);
+        self.0.calls.served(method, code, elapsed);
+    }
+
+    /// A call begins to be served.
+    pub fn rpc_server_begin(&self) -> InFlight {
+        self.0.calls.begin()
+    }
+
+    /// The calls that are being answered, one by one.
+    pub fn calls_in_flight(&self) -> &CallsInFlight {
+        &self.0.in_flight
     }
 
     /// A call was made, its retries included.
     pub fn rpc_client_call(&self, method: &str, code: Code, elapsed: Duration) {
-        observe(&self.0.rpc_client, &RpcLabels::new(method, code), elapsed);
+        self.0.calls.made(method, code, elapsed);
     }
 
-    /// An HTTP request was answered: `route` is the template, [`OTHER`] where there was none.
-    pub fn http_server_request(
+    /// A call was refused before it was made.
+    pub fn rejected(&self, policy: RefusedBy, error: &Error) {
+        self.0.calls.rejected(policy, error);
+    }
+
+    /// A call, an event or a job failed. Panics are counted where they happen.
+    pub fn error(&self, class: ErrorClass) {
+        self.0.calls.error(class);
+    }
+
+    /// What is measured of the requests of a route: `template` is one of a contract or of a page of our
+    /// own, [`OTHER`] where there was none. To be kept, not asked for by each request.
+    pub fn http_route(&self, template: &str) -> HttpRoute {
+        self.0.http.route(template)
+    }
+
+    /// An HTTP request begins to be answered.
+    pub fn http_server_begin(&self, method: &::http::Method) -> ActiveRequest {
+        self.0.http.begin(method)
+    }
+
+    /// Who is asked for the state of the connections to the database.
+    pub fn watch_pool(&self, ask: impl Fn() -> PoolState + Send + Sync + 'static) {
+        self.0.resources.pool(ask);
+    }
+
+    /// Who is asked for the states of a service's instances.
+    pub fn watch_endpoints(
         &self,
-        method: &http::Method,
-        route: &str,
-        status: u16,
-        elapsed: Duration,
+        service: &str,
+        ask: impl Fn() -> EndpointStates + Send + Sync + 'static,
     ) {
-        let labels = HttpLabels {
-            http_request_method: known_method(method).to_owned(),
-            http_route: route.to_owned(),
-            http_response_status_code: status,
-        };
-        observe(&self.0.http_server, &labels, elapsed);
+        self.0.resources.endpoints(service, ask);
+    }
+
+    /// A transaction waited so long before it had begun.
+    pub fn connection_wait(&self, waited: Duration) {
+        self.0.resources.connection_wait(waited);
+    }
+
+    /// When a certificate ends, in seconds of Unix time: `mesh`, `mesh-authority` or `edge`.
+    pub fn certificate_not_after(&self, certificate: &'static str, not_after: i64) {
+        self.0.resources.certificate(certificate, not_after);
+    }
+
+    /// A job of this name was claimed for the so-many-eth time.
+    pub fn lease_epoch(&self, lease: &str, epoch: i64) {
+        self.0.resources.lease_epoch(lease, epoch);
+    }
+
+    /// The part of the time, between 0 and 1, in which the threads of the runtime were at work.
+    pub fn runtime_busy(&self, ratio: f64) {
+        self.0.resources.runtime_busy(ratio);
     }
 
     /// How many events wait in the outbox to be published.
     pub fn outbox_backlog(&self, events: i64) {
         self.0.outbox_backlog.set(events);
+    }
+
+    /// How long the event has been waiting that has done so for longest; zero when none waits.
+    pub fn outbox_oldest_age(&self, age: Duration) {
+        self.0.outbox_oldest_age.set(age.as_secs_f64());
     }
 
     /// How many events a consumer has yet to handle.
@@ -262,17 +307,14 @@ impl Inner {
         let mut registry = self.lock();
         let build = Info::new(vec![("service", service), ("version", version)]);
         registry.register("mainstay_build", "What runs here", build);
-        for (name, help, family) in [
-            ("rpc_server_call_duration", "Duration of calls served", &self.rpc_server),
-            ("rpc_client_call_duration", "Duration of calls made", &self.rpc_client),
-        ] {
-            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
-        }
+        self.calls.register(&mut registry);
+        self.http.register(&mut registry);
+        self.resources.register(&mut registry);
         registry.register_with_unit(
-            "http_server_request_duration",
-            "Duration of HTTP requests answered",
+            "mainstay_outbox_oldest_age",
+            "How long the event has been waiting to be published that has done so for longest",
             Unit::Seconds,
-            self.http_server.clone(),
+            self.outbox_oldest_age.clone(),
         );
         registry.register(
             "mainstay_outbox_backlog",
@@ -344,67 +386,19 @@ impl Inner {
     }
 }
 
-impl RpcLabels {
-    fn new(method: &str, code: Code) -> Self {
-        Self {
-            rpc_system_name: "grpc",
-            rpc_method: method.trim_start_matches('/').to_owned(),
-            rpc_response_status_code: code_name(code),
-        }
-    }
-}
-
 impl ConsumerLabels {
     fn new(consumer: &str) -> Self {
         Self { consumer: consumer.to_owned() }
     }
 }
 
-fn durations() -> Histogram {
-    Histogram::new(DURATION_BUCKETS)
-}
-
-fn observe<L>(family: &Durations<L>, labels: &L, elapsed: Duration)
-where
-    L: Clone + std::hash::Hash + Eq,
-{
-    family.get_or_create(labels).observe(elapsed.as_secs_f64());
-}
-
-fn known_method(method: &http::Method) -> &str {
-    match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "CONNECT"
-        | "TRACE" | "QUERY") => known,
-        _ => OTHER,
-    }
-}
-
-/// The name of a status code as `google.rpc.Code` spells it.
-pub fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ::http::Method;
+    use tonic::Status;
+
     use super::*;
+    use crate::kernel::error::{ErrorCode, INTERNAL, RATE_LIMITED};
 
     #[test]
     fn the_page_has_the_names_that_dashboards_read() {
@@ -412,7 +406,21 @@ mod tests {
         let elapsed = Duration::from_millis(20);
         metrics.rpc_server_call("/mainstay.auth.v1.AuthService/Login", Code::Ok, elapsed);
         metrics.rpc_client_call("mainstay.authz.v1.AuthzService/Check", Code::NotFound, elapsed);
-        metrics.http_server_request(&http::Method::GET, "/api/v1/users/me", 200, elapsed);
+        let sizes = metrics.http_route("/api/v1/users/me");
+        sizes.answered(&Method::GET, 200, elapsed).response(300);
+        let _active = (metrics.http_server_begin(&Method::GET), metrics.rpc_server_begin());
+        metrics.rejected(RefusedBy::Rate, &Error::new(RATE_LIMITED, "too many"));
+        let elsewhere = Status::new(Code::PermissionDenied, "no");
+        metrics.rejected(RefusedBy::Permission, &Error::from_status(&elsewhere));
+        metrics.error(ErrorClass::System);
+        metrics.outbox_oldest_age(Duration::from_millis(1500));
+        metrics.watch_pool(|| PoolState { idle: 3, used: 2 });
+        metrics.connection_wait(elapsed);
+        metrics.certificate_not_after("mesh", 1_800_000_000);
+        metrics.runtime_busy(0.25);
+        metrics.lease_epoch("prune-sessions", 4);
+        let states = EndpointStates { ready: 2, trial: 0, ejected: 1 };
+        metrics.watch_endpoints("authz-svc", move || states);
         metrics.dead_letter("auth-svc.accounts");
         metrics.consumer_lag("auth-svc.accounts", 3);
         let page = metrics.render();
@@ -425,6 +433,25 @@ mod tests {
              rpc_response_status_code=\"NOT_FOUND\"} 1",
             "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
              http_route=\"/api/v1/users/me\",http_response_status_code=\"200\"} 1",
+            "http_server_response_body_size_bytes_bucket{le=\"256.0\",http_request_method=\"GET\",\
+             http_route=\"/api/v1/users/me\"} 0",
+            "http_server_request_body_size_bytes_count{http_request_method=\"GET\",\
+             http_route=\"/api/v1/users/me\"} 0",
+            "http_server_active_requests{http_request_method=\"GET\"} 1",
+            "mainstay_rpc_server_in_flight 1",
+            "mainstay_rejections_total{policy=\"rate\",reason=\"RATE_LIMITED\"} 1",
+            "mainstay_rejections_total{policy=\"permission\",reason=\"PERMISSION_DENIED\"} 1",
+            "mainstay_errors_total{class=\"system\"} 1",
+            "mainstay_errors_total{class=\"business\"} 0",
+            "mainstay_outbox_oldest_age_seconds 1.5",
+            "db_client_connection_count{db_client_connection_state=\"idle\"} 3",
+            "db_client_connection_count{db_client_connection_state=\"used\"} 2",
+            "db_client_connection_wait_time_seconds_count 1",
+            "mainstay_certificate_not_after_seconds{certificate=\"mesh\"} 1800000000",
+            "mainstay_runtime_busy_ratio 0.25",
+            "mainstay_lease_epoch{lease=\"prune-sessions\"} 4",
+            "mainstay_endpoints{service=\"authz-svc\",state=\"ready\"} 2",
+            "mainstay_endpoints{service=\"authz-svc\",state=\"ejected\"} 1",
             "mainstay_dead_letters_total{consumer=\"auth-svc.accounts\"} 1",
             "mainstay_consumer_lag{consumer=\"auth-svc.accounts\"} 3",
             "mainstay_build_info{service=\"auth-svc\",version=\"1.2.3\"} 1",
@@ -434,11 +461,23 @@ mod tests {
         assert!(page.ends_with("# EOF\n"), "OpenMetrics ends so");
     }
 
+    /// Whoever calls chooses method, path and, through a service, the name of a code.
     #[test]
-    fn a_method_that_nobody_knows_makes_no_label_of_its_own() {
+    fn what_callers_make_up_makes_no_series() {
         let metrics = Metrics::new("gateway", "1.2.3");
-        let method = http::Method::from_bytes(b"HACK").expect("a token");
-        metrics.http_server_request(&method, OTHER, 404, Duration::ZERO);
-        assert!(metrics.render().contains("http_request_method=\"_OTHER\""));
+        let flood = |number: u32| {
+            let method = Method::from_bytes(format!("HACK{number}").as_bytes()).expect("a token");
+            drop(metrics.http_server_begin(&method));
+            metrics.http_route(OTHER).answered(&method, 404, Duration::ZERO).request(9);
+            let code = ErrorCode { reason: format!("MADE_UP_{number}").into(), ..INTERNAL };
+            metrics.rejected(RefusedBy::Permission, &Error::new(code, "no"));
+            metrics.rpc_server_call(OTHER, Code::PermissionDenied, Duration::ZERO);
+        };
+        flood(0);
+        let before = metrics.render().lines().count();
+        (1..1000).for_each(flood);
+        let page = metrics.render();
+        assert_eq!(page.lines().count(), before, "{page}");
+        assert!(page.contains("http_request_method=\"_OTHER\",http_route=\"_OTHER\""), "{page}");
     }
 }

@@ -16,7 +16,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALPN_PROTOCOLS, certificates, private_key, provider, read_file};
+use super::{ALPN_PROTOCOLS, certificates, not_after, private_key, provider, read_file};
 use crate::kernel::changes::{Changes, INTERVAL};
 
 /// A certificate chain and its private key, from two PEM files.
@@ -51,18 +51,23 @@ impl ServedCertificate {
         Arc::clone(&self.config)
     }
 
-    /// Follows the files until the shutdown. `report` hears whether a change was refused, each time there
-    /// was one.
+    /// When the certificate that is shown ends, in seconds of Unix time.
+    pub fn not_after(&self) -> i64 {
+        self.shown.not_after()
+    }
+
+    /// Follows the files until the shutdown. `report` hears of each change whether it was refused, and when
+    /// the certificate ends that is shown.
     pub fn spawn_reload(
         mut self,
         shutdown: CancellationToken,
-        report: impl Fn(bool) + Send + 'static,
+        report: impl Fn(bool, i64) + Send + 'static,
     ) {
         tokio::spawn(async move {
             while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
                 let found = self.files.read().unwrap_or_default();
                 if let Some(taken) = self.look(found) {
-                    report(taken.is_err());
+                    report(taken.is_err(), self.not_after());
                     self.log(&taken);
                 }
             }
@@ -128,6 +133,13 @@ impl Files {
 /// The pair that handshakes show.
 #[derive(Debug)]
 struct Shown(ArcSwap<CertifiedKey>);
+
+impl Shown {
+    fn not_after(&self) -> i64 {
+        // What is shown was parsed before; 0 would be a certificate that is over.
+        not_after(&self.0.load().cert).unwrap_or_default()
+    }
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

@@ -49,6 +49,12 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// Everything that was exported, as text.
+    pub(crate) fn all(&self) -> String {
+        let exports = self.memory.0.lock().unwrap();
+        exports.iter().map(|export| format!("{export:?}\n")).collect()
+    }
+
     /// The spans of a trace that a service has exported so far.
     pub(crate) fn spans(&self, trace_id: &[u8], service: &str) -> Vec<Exported> {
         let exports = self.memory.0.lock().unwrap();

@@ -32,6 +32,7 @@ pub(super) fn faults(objects: &[Value]) -> Vec<String> {
             "PodDisruptionBudget" => selection(objects, object, "/spec/selector/matchLabels", true),
             "NetworkPolicy" => network(objects, object),
             "PodMonitor" => monitor(objects, object),
+            "ServiceMonitor" => service_monitor(objects, object),
             "Ingress" | "HTTPRoute" => backends(objects, object),
             "RoleBinding" => binding(objects, object),
             "Certificate" => issuer(objects, object),
@@ -237,6 +238,27 @@ fn monitor(objects: &[Value], object: &Value) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Each port is one of a pod behind a Service that is selected.
+fn service_monitor(objects: &[Value], object: &Value) -> Vec<String> {
+    let wanted = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let is_selected = |service: &&Value| {
+        let labels = service.pointer("/metadata/labels");
+        wanted.is_some_and(|it| {
+            it.iter().all(|(key, value)| labels.and_then(|it| it.get(key)) == Some(value))
+        })
+    };
+    let selectors = of_kind(objects, "Service")
+        .filter(is_selected)
+        .filter_map(|it| it.pointer("/spec/selector"));
+    let selectors: Vec<_> = selectors.collect();
+    let pods = pods(objects);
+    let behind: Vec<_> =
+        pods.iter().filter(|pod| selectors.iter().any(|it| pod.is_selected(it))).collect();
+    let ports = list(object, "/spec/endpoints").iter().filter_map(|it| it.get("targetPort"));
+    let missing = ports.filter(|port| !behind.iter().any(|pod| pod.has_port(port)));
+    missing.map(|port| format!("no pod behind a Service has the port {port}")).collect()
 }
 
 fn backends(objects: &[Value], object: &Value) -> Vec<String> {

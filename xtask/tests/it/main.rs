@@ -3,6 +3,7 @@
 // A failed expectation is a failed test, and the stories are the documentation.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod compose;
 mod detached;
 mod failpoints;
 mod faults;

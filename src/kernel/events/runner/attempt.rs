@@ -102,7 +102,7 @@ async fn contained(handler: &Handler, envelope: &Envelope) -> Result<()> {
     };
     handled.unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
-        Err(Error::internal(anyhow::anyhow!("the handler panicked: {text}")))
+        Err(Error::panicked(anyhow::anyhow!("the handler panicked: {text}")))
     })
 }
 

@@ -95,6 +95,9 @@ impl Settler {
                 return Outcome::Handled;
             };
             attempts = attempts.saturating_add(1);
+            if let Some(class) = error.class() {
+                self.consumer().metrics(|metrics| metrics.error(class));
+            }
             let failure = Failure::of(&error, self.scrubber.scrub(envelope, describe(&error)));
             let tried = match &mut tried {
                 Some(tried) => tried,

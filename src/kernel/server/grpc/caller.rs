@@ -19,6 +19,7 @@ use crate::kernel::channel::metadata::{self, SESSION_ID, USER_ID, USER_PLAN};
 use crate::kernel::error::{Error, PERMISSION_DENIED, Result, UNAUTHENTICATED};
 use crate::kernel::policy::{ANONYMOUS, Access, GATEWAY, MethodPolicy};
 use crate::kernel::server::Peer;
+use crate::kernel::telemetry::metrics::RefusedBy;
 
 /// Services of gRPC itself, which no contract governs: any member of the mesh may call them.
 const UNGOVERNED: [&str; 3] =
@@ -50,13 +51,15 @@ async fn call(context: &GrpcContext, request: &mut Request) -> Result<Call> {
         let path = request.uri().path();
         if !UNGOVERNED.iter().any(|prefix| path.starts_with(prefix)) {
             let message = format!("{path} is in no contract that is served here");
-            return Err(Error::new(PERMISSION_DENIED, message));
+            let error = Error::new(PERMISSION_DENIED, message);
+            return context.refused(RefusedBy::Access, Err(error));
         }
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         return Ok(Call { request_id, peer, user: None, deadline });
     };
-    check_peer(&policy, &peer)?;
-    let user = user(context, &policy, &peer, request.headers()).await?;
+    context.refused(RefusedBy::Access, check_peer(&policy, &peer))?;
+    let user = user(context, &policy, &peer, request.headers()).await;
+    let user = context.refused(RefusedBy::Authentication, user)?;
     for name in [USER_ID, USER_PLAN, SESSION_ID] {
         request.headers_mut().remove(name);
     }

@@ -19,6 +19,7 @@ use crate::kernel::call::{self, Call};
 use crate::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
 use crate::kernel::operations;
 use crate::kernel::policy::{MethodPolicy, StreamRules};
+use crate::kernel::telemetry::metrics::RefusedBy;
 
 /// Runs the service for calls that their contract allows, with the [`Call`] in scope.
 pub(super) async fn enforce(
@@ -32,6 +33,7 @@ pub(super) async fn enforce(
     let policy = request.extensions().get::<Policy>().and_then(|policy| policy.0.clone());
     match policy {
         Some(policy) => {
+            let _listed = context.metrics.calls_in_flight().list(&policy, Arc::clone(&call));
             let governed = governed(&context, &policy, &call, request, next);
             call::scope(Arc::clone(&call), governed).await
         }
@@ -47,7 +49,8 @@ async fn governed(
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let read = match in_time(call, read(policy, body)).await {
+    let read = async { context.refused(RefusedBy::Limit, read(policy, body).await) };
+    let read = match in_time(context, call, read).await {
         Ok(read) => read,
         Err(error) => return refusal(error),
     };
@@ -55,19 +58,21 @@ async fn governed(
     let allowed = async {
         // Validation first, as at the edge: a malformed id makes a resource that authz cannot be
         // asked about, and the caller is to hear what is wrong with it.
-        policy.validate(&read.message)?;
+        context.refused(RefusedBy::Validation, policy.validate(&read.message))?;
         // Operators are told how a process is doing although its database is away.
         if !policy.full_name.starts_with(operations::SERVICE)
             && let Some(database) = &context.database
         {
             database.refuse_if_away()?;
         }
-        policy.entitle(call, context.entitlements.as_deref()).await?;
-        policy.authorize(call, &read.message, context.authorizer.as_deref()).await?;
+        let entitled = policy.entitle(call, context.entitlements.as_deref()).await;
+        context.refused(RefusedBy::Entitlement, entitled)?;
+        let permitted = policy.authorize(call, &read.message, context.authorizer.as_deref()).await;
+        context.refused(RefusedBy::Permission, permitted)?;
         let response = next.run(Request::from_parts(head, read.body)).await;
         if policy.server_streaming { Ok(response) } else { whole(response).await }
     };
-    let reply = async { in_time(call, allowed).await.unwrap_or_else(refusal) };
+    let reply = async { in_time(context, call, allowed).await.unwrap_or_else(refusal) };
     audited::record(context, policy, call, &message, reply).await
 }
 
@@ -83,14 +88,19 @@ async fn read(policy: &Arc<MethodPolicy>, body: Body) -> Result<body::Read> {
 
 /// Ends work that takes longer than the call may; the handler is dropped where it stands, and with
 /// it its transaction.
-async fn in_time<T>(call: &Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn in_time<T>(
+    context: &GrpcContext,
+    call: &Call,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let Some(deadline) = call.deadline else { return work.await };
     match tokio::time::timeout_at(deadline.into(), work).await {
         Ok(done) => done,
         Err(_) => {
             let late = Instant::now().saturating_duration_since(deadline);
             tracing::debug!(?late, "the deadline of the call passed");
-            Err(Error::new(DEADLINE_EXCEEDED, "the call took longer than it may"))
+            let error = Error::new(DEADLINE_EXCEEDED, "the call took longer than it may");
+            context.refused(RefusedBy::Deadline, Err(error))
         }
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{GrpcContext, refusal};
 use crate::kernel::channel::metadata::REQUEST_ID;
-use crate::kernel::error::Error;
+use crate::kernel::error::{Error, ErrorClass};
 use crate::kernel::policy::MethodPolicy;
 use crate::kernel::telemetry::{metrics, propagation};
 
@@ -34,6 +34,10 @@ pub(super) struct RequestId(pub(super) String);
 /// The outcome of a call whose reply was read whole; an extension of the response.
 #[derive(Clone, Copy)]
 pub(super) struct Outcome(pub(super) Code);
+
+/// The handler panicked, which was counted where it did; an extension of the response.
+#[derive(Clone, Copy)]
+struct Panicked;
 
 /// Gives the call its request id, span and measurement. The reply carries the request id too.
 pub(super) async fn observe(
@@ -60,11 +64,17 @@ pub(super) async fn observe(
     request.extensions_mut().insert(Policy(policy));
     request.extensions_mut().insert(RequestId(request_id.clone()));
 
-    let start = Instant::now();
+    let (start, in_flight) = (Instant::now(), context.metrics.rpc_server_begin());
     let mut response = next.run(request).instrument(span.clone()).await;
+    drop(in_flight);
     let code = outcome(&response);
     span.record("rpc.response.status_code", metrics::code_name(code));
     context.metrics.rpc_server_call(&method, code, start.elapsed());
+    if let Some(class) = ErrorClass::of(code)
+        && response.extensions().get::<Panicked>().is_none()
+    {
+        context.metrics.error(class);
+    }
     if let Ok(value) = HeaderValue::try_from(request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -77,7 +87,12 @@ pub(super) async fn guard_panics(request: Request, next: Next) -> Response {
     // The state of the call is gone with it; what services share is behind locks and pools.
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => refusal(Error::internal(anyhow::anyhow!("the handler of {path} panicked"))),
+        Err(_) => {
+            let cause = anyhow::anyhow!("the handler of {path} panicked");
+            let mut response = refusal(Error::panicked(cause));
+            response.extensions_mut().insert(Panicked);
+            response
+        }
     }
 }
 

@@ -288,25 +288,26 @@ async fn the_deadline_spans_all_attempts_and_travels_along() {
     let registry = StaticRegistry::fixed(SERVICE, [server.local_addr()]);
     let channel = mesh.channel("gateway", SERVICE, &registry);
 
-    let options = UnaryOptions { deadline: Duration::from_millis(300), idempotent: true };
+    let options = UnaryOptions { deadline: Duration::from_secs(1), idempotent: true };
     let start = Instant::now();
     let status = say(&channel, "hello", options).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!((280..900).contains(&start.elapsed().as_millis()), "took {:?}", start.elapsed());
+    let took = start.elapsed().as_millis();
+    assert!((980..5000).contains(&took), "took {took} ms");
 
     // The call being served has less time left than this one would take.
     let served = Call {
         request_id: "r-1".into(),
         peer: "gateway".into(),
         user: None,
-        deadline: Some(Instant::now() + Duration::from_millis(100)),
+        deadline: Some(Instant::now() + Duration::from_millis(500)),
     };
     let start = Instant::now();
     let status = call::scope(Arc::new(served), say(&channel, "hello", IDEMPOTENT)).await;
     assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
-    assert!(start.elapsed() < Duration::from_millis(700), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
 
-    for (timeout, limit) in timeouts.lock().unwrap().iter().zip([300_000, 100_000]) {
+    for (timeout, limit) in timeouts.lock().unwrap().iter().zip([1_000_000, 500_000]) {
         let micros: u32 = timeout.strip_suffix('u').unwrap().parse().unwrap();
         assert!(micros <= limit && micros > limit / 4, "{timeout} of {limit}u");
     }

@@ -17,7 +17,7 @@ use suite::{addresses, contract, instance, sees};
 
 const TIMING: DirectoryTiming = DirectoryTiming {
     heartbeat: Duration::from_millis(100),
-    time_to_live: Duration::from_millis(600),
+    time_to_live: Duration::from_millis(1500),
     poll: Duration::from_millis(20),
 };
 

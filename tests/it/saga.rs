@@ -175,7 +175,7 @@ async fn a_step_waits_for_its_time_and_gives_up_after_its_patience() {
     let database = world.database("auth-svc").await;
     let elsewhere = Elsewhere::default();
     elsewhere.answer("hotel", Answer::Away);
-    let delay = Duration::from_millis(300);
+    let delay = Duration::from_secs(1);
     let saga = Saga::new(TRIP)
         .step(elsewhere.step("flight"))
         .step(elsewhere.step("hotel").after(delay).give_up_after(Duration::from_millis(50)));

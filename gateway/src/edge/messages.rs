@@ -2,14 +2,16 @@
 //! share that form.
 
 use std::io::Read as _;
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use mainstay::kernel::error::{Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, Result, UNIMPLEMENTED};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// One byte of flags, four with the length.
 pub(super) const PREFIX_BYTES: usize = 5;
@@ -27,6 +29,43 @@ pub(super) enum Encoding {
     Identity,
     /// By RFC 1952.
     Gzip,
+}
+
+/// What may be found wrong with the messages of a caller while they are sent on. It is told before what it
+/// does to the call can be seen.
+#[derive(Debug)]
+pub(super) struct Fault(Option<oneshot::Receiver<Error>>);
+
+impl Fault {
+    /// Of messages that are judged while they are sent, and who finds a fault in them says so.
+    pub(super) fn watched() -> (oneshot::Sender<Error>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(Some(receiver)))
+    }
+
+    /// Of what was judged before.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Waits for a fault; for ever where there is none.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Error> {
+        let Some(receiver) = &mut self.0 else { return Poll::Pending };
+        let found = ready!(receiver.poll_unpin(context));
+        self.0 = None;
+        // All was sent and nothing was wrong where the other end is gone.
+        found.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The fault, if it has been found by now: the reason why a call has just ended, which may have
+    /// been seen first.
+    pub(super) fn found(&mut self) -> Option<Error> {
+        let found = self.0.as_mut()?.try_recv();
+        if !matches!(found, Err(TryRecvError::Empty)) {
+            self.0 = None;
+        }
+        found.ok()
+    }
 }
 
 /// What is read of a body, cut into messages.

@@ -11,12 +11,11 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, Result};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::messages::{Deframer, Encoding};
+use super::messages::{Deframer, Encoding, Fault};
 use crate::error;
 use crate::route::Rpc;
 
@@ -39,8 +38,8 @@ pub(super) struct Parts {
     /// Whether the reply had its status before it began.
     ended: bool,
     deadline: Pin<Box<Sleep>>,
-    /// What was wrong with the messages that the caller sent, if they are a stream.
-    fault: Option<oneshot::Receiver<Error>>,
+    /// What is wrong with the messages that the caller sends.
+    fault: Fault,
     /// What ends the call before its time.
     cut: BoxFuture<'static, Error>,
 }
@@ -52,7 +51,7 @@ impl Parts {
         metadata: &HeaderMap,
         body: Body,
         deadline: Instant,
-        fault: Option<oneshot::Receiver<Error>>,
+        fault: Fault,
         cut: BoxFuture<'static, Error>,
     ) -> Self {
         let ended = metadata.contains_key(Status::GRPC_STATUS);
@@ -62,14 +61,8 @@ impl Parts {
 
     /// What comes next. An error is how the call failed, and the last that comes.
     pub(super) fn poll_part(&mut self, context: &mut Context<'_>) -> Poll<Result<Part>> {
-        if let Some(fault) = &mut self.fault
-            && let Poll::Ready(fault) = fault.poll_unpin(context)
-        {
-            self.fault = None;
-            // All was sent and nothing was wrong where the other end is gone.
-            if let Ok(fault) = fault {
-                return Poll::Ready(Err(fault));
-            }
+        if let Poll::Ready(error) = self.fault.poll(context) {
+            return Poll::Ready(Err(error));
         }
         if let Poll::Ready(error) = self.cut.poll_unpin(context) {
             return Poll::Ready(Err(error));
@@ -81,7 +74,10 @@ impl Parts {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => frame,
                 None if self.ended => return Poll::Ready(Ok(Part::End(HeaderMap::new()))),
-                Some(Err(_)) | None => return Poll::Ready(Err(self.broken())),
+                Some(Err(_)) | None => {
+                    let fault = self.fault.found();
+                    return Poll::Ready(Err(fault.unwrap_or_else(|| self.broken())));
+                }
             };
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}

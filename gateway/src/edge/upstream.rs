@@ -1,6 +1,7 @@
 //! The call to the service: one message for one, or streams.
 
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -14,13 +15,12 @@ use mainstay::kernel::channel::{UnaryOptions, UnaryReply, framed};
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::policy::StreamRules;
 use mainstay::kernel::server::Ending;
-use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::exchange::{Exchange, Sending};
 use super::if_any;
-use super::messages::Messages;
+use super::messages::{Fault, Messages};
 use super::reply::Parts;
 use crate::error;
 
@@ -49,21 +49,18 @@ pub(super) async fn unary(exchange: &Exchange) -> Result<UnaryReply> {
 /// Begins a call of which either side is a stream.
 pub(super) async fn stream(exchange: &Exchange, sending: Sending) -> Result<Streamed> {
     let rpc = &exchange.rpc;
-    let (body, fault) = match sending {
-        Sending::Many(messages) => {
-            let (body, fault) = judged(StreamRules::new(Arc::clone(&rpc.policy)), messages);
-            (body, Some(fault))
-        }
+    let (body, mut fault) = match sending {
+        Sending::Many(messages) => judged(StreamRules::new(Arc::clone(&rpc.policy)), messages),
         Sending::One | Sending::Socket(_) => {
-            (Body::new(Full::new(framed(&exchange.message))), None)
+            (Body::new(Full::new(framed(&exchange.message))), Fault::none())
         }
     };
     let channel = (exchange.edge.channels)(&rpc.service);
     let metadata = handed_on(exchange);
     let call = channel.stream(&rpc.grpc_path, body, metadata, left(exchange));
     let mut cut = cut(exchange);
-    let (reply, fault) = tokio::select! {
-        begun = begun(within(exchange, call), fault) => begun?,
+    let reply = tokio::select! {
+        begun = begun(within(exchange, call), &mut fault) => begun?,
         error = &mut cut => return Err(error),
     };
     let reply = reply.map_err(|status| failed(exchange, &status))?;
@@ -96,26 +93,23 @@ async fn within<F: Future>(exchange: &Exchange, call: F) -> F::Output {
 }
 
 /// Waits for the reply to begin, or for what is wrong with the messages that are sent meanwhile.
-async fn begun<T>(
-    call: impl Future<Output = T>,
-    fault: Option<oneshot::Receiver<Error>>,
-) -> Result<(T, Option<oneshot::Receiver<Error>>)> {
-    let Some(mut fault) = fault else { return Ok((call.await, None)) };
+async fn begun<T>(call: impl Future<Output = T>, fault: &mut Fault) -> Result<T> {
     tokio::pin!(call);
-    tokio::select! {
-        biased;
-        found = &mut fault => match found {
-            Ok(error) => Err(error),
-            Err(_) => Ok((call.await, None)),
-        },
-        reply = &mut call => Ok((reply, Some(fault))),
-    }
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(error) = fault.poll(context) {
+            return Poll::Ready(Err(error));
+        }
+        let reply = ready!(call.as_mut().poll(context));
+        // It may have been found on another thread while the call was looked at, which it ended.
+        Poll::Ready(fault.found().map_or(Ok(reply), Err))
+    })
+    .await
 }
 
 /// Messages as they are sent, each by the rules of the contract. What breaks a rule ends the call; why,
 /// the receiver hears before the call is reset.
-fn judged(mut rules: StreamRules, messages: Messages) -> (Body, oneshot::Receiver<Error>) {
-    let (sender, receiver) = oneshot::channel();
+fn judged(mut rules: StreamRules, messages: Messages) -> (Body, Fault) {
+    let (sender, fault) = Fault::watched();
     let mut sender = Some(sender);
     let frames = messages.map(move |message| {
         let judged = message.and_then(|message| rules.check(&message).map(|()| message));
@@ -125,7 +119,7 @@ fn judged(mut rules: StreamRules, messages: Messages) -> (Body, oneshot::Receive
             Status::cancelled("the caller's messages ended in a fault")
         })
     });
-    (Body::new(StreamBody::new(frames)), receiver)
+    (Body::new(StreamBody::new(frames)), fault)
 }
 
 fn failed(exchange: &Exchange, status: &Status) -> Error {
@@ -175,8 +169,24 @@ fn is_reserved(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use mainstay::kernel::error::INVALID_ARGUMENT;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_fault_is_told_though_what_it_does_to_the_call_is_seen_first() {
+        let (sender, mut fault) = Fault::watched();
+        let broken_by_it = async {
+            let _ = sender.send(Error::new(INVALID_ARGUMENT, "not that"));
+            "the call broke off"
+        };
+        let error = begun(broken_by_it, &mut fault).await.unwrap_err();
+        assert!(error.is(&INVALID_ARGUMENT));
+
+        let (sender, mut fault) = Fault::watched();
+        drop(sender);
+        assert_eq!(begun(async { "all was sent" }, &mut fault).await.unwrap(), "all was sent");
+    }
 
     #[test]
     fn only_what_the_contract_asks_for_passes_and_never_an_identity() {

@@ -272,7 +272,7 @@ async fn a_caller_that_goes_ends_the_call_and_so_does_its_deadline() {
         feed.calls_under_way(0).await;
     }
     let mut request = Request::new(about("silent"));
-    request.set_timeout(Duration::from_millis(200));
+    request.set_timeout(Duration::from_secs(1));
     let items = call!(client, server_streaming, request, "/feed.v1.FeedService/Watch");
     let mut items: Streaming<Item> = items.unwrap().into_inner();
     assert_eq!(items.message().await.unwrap_err().code(), Code::DeadlineExceeded);

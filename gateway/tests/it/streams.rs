@@ -201,7 +201,7 @@ async fn a_stream_ends_with_its_deadline() {
     assert_eq!(lines(&reply)[2]["error"]["code"], "DEADLINE_EXCEEDED");
     let reply = get(&world, "/api/v1/brief-feeds/silent", &[LINES]).await;
     assert_eq!(refusal(&reply, 504), "DEADLINE_EXCEEDED");
-    let short = [LINES, ("x-request-timeout", "100ms")];
+    let short = [LINES, ("x-request-timeout", "1")];
     let reply = get(&world, "/api/v1/feeds/then-silent", &short).await;
     assert_eq!(lines(&reply)[2]["error"]["code"], "DEADLINE_EXCEEDED");
     feed.calls_under_way(0).await;

@@ -11,11 +11,15 @@ ENV CARGO_INCREMENTAL=0
 ARG SOURCE_DATE_EPOCH=0
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
+# Writes into each program which crates in which versions it was made of, for scanners of images to read.
+ARG CARGO_AUDITABLE=0.7.7
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    cargo install cargo-auditable --locked --version ${CARGO_AUDITABLE}
 COPY . .
 # What ships is named: the rest of the workspace switches on what is there for tests.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --package gateway --package auth-svc --package identity-svc \
+    cargo auditable build --release --locked --package gateway --package auth-svc --package identity-svc \
         --package authz-svc --package audit-svc --package billing-svc --package mainstayctl && \
     install -D -t /out target/release/mainstay-gateway target/release/*-svc target/release/mainstayctl
 # What a root folder has to have. All programs are linked with the same few libraries.

@@ -104,6 +104,7 @@ mod tests {
         let base =
             file.split("\nFROM ").find(|stage| stage.starts_with("scratch AS base")).unwrap();
         assert!(base.contains("\nUSER 65532:65532\n"), "{base}");
+        assert!(file.contains("cargo auditable build"), "programs list what they are made of");
     }
 
     #[test]

@@ -132,8 +132,7 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         Err(reply) => return reply,
     };
     let admission = async {
-        let metrics = edge.metrics.clone();
-        let count = |policy, error: &Error| metrics.rejected(policy, error);
+        let count = |policy, error: &Error| edge.metrics.rejected(policy, error);
         exchange.token().await.inspect_err(|error| count(RefusedBy::Authentication, error))?;
         exchange.rate_class().await.inspect_err(|error| count(RefusedBy::Rate, error))?;
         let sending = exchange.message(body).await;

@@ -136,7 +136,11 @@ async fn a_profile_is_taken_once_at_a_time_and_tasks_tell_what_is_under_way() {
         let call = &tasks["oldest_calls"][0];
         assert_eq!(call["method"], "mainstay.auth.v1.AuthService/Login", "{tasks}");
         assert!(call["request_id"].as_str().is_some_and(|id| id.len() == 36), "{tasks}");
-        assert!(tasks["runtime"]["threads"].as_u64() > Some(0), "{tasks}");
+        let runtimes = tasks["runtimes"].as_array().unwrap();
+        assert!(runtimes.iter().all(|runtime| runtime["threads"].as_u64() > Some(0)), "{tasks}");
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let expected = if service == GATEWAY { 1 + cores } else { 1 };
+        assert_eq!(runtimes.len(), expected, "{tasks}");
         assert!(!tasks.to_string().contains("nobody-"), "{tasks}");
     }
     for login in logins {

@@ -20,6 +20,7 @@ async fn the_admin_port_tells_life_readiness_and_metrics() {
         metrics: Metrics::new("test-svc", "1.2.3"),
         settings: Arc::new(|| "mode = \"development\"\n".to_owned()),
         workers: Arc::new(|| vec![("relay".to_owned(), true), ("jobs".to_owned(), false)]),
+        cores: Vec::new(),
     };
     let app = admin_app(admin, axum::Router::new());
     let listener = Listener::bind(free_port(), None, &ServerLimits::default()).await.unwrap();

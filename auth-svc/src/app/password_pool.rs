@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use mainstay::kernel::telemetry::metrics::Active;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -77,7 +78,7 @@ impl PasswordPool {
     ) -> Result<T, AuthError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| AuthError::Overloaded)?;
         let worker = {
-            let _waiting = Waiting::begin(&self.waiting);
+            let _waiting = Active::begin(&self.waiting);
             self.workers.clone().acquire_owned().await.map_err(AuthError::failed)?
         };
         // Work that has begun goes on when its caller is gone; its place must stay taken so long.
@@ -88,22 +89,6 @@ impl PasswordPool {
             done
         });
         work.await.map_err(AuthError::failed)?.map_err(AuthError::failed)
-    }
-}
-
-/// A caller who waits for a worker, for as long as this is kept.
-struct Waiting<'a>(&'a Gauge);
-
-impl<'a> Waiting<'a> {
-    fn begin(waiting: &'a Gauge) -> Self {
-        waiting.inc();
-        Self(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use mainstay::kernel::telemetry::metrics::{ActiveRequest, HttpSizes};
+use mainstay::kernel::telemetry::metrics::{Active, HttpSizes};
 
 /// How long the body of a request is, once it has been read.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) fn note_sizes(
     response: Response,
     request: RequestSize,
     sizes: &HttpSizes,
-    active: ActiveRequest,
+    active: Active,
 ) -> Response {
     if let Some(bytes) = response.body().size_hint().exact() {
         sizes.request(request.bytes());
@@ -65,7 +65,7 @@ struct End {
     request: RequestSize,
     sizes: HttpSizes,
     sent: u64,
-    _active: ActiveRequest,
+    _active: Active,
 }
 
 impl End {

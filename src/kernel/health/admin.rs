@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use http::{StatusCode, header};
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::Readiness;
 use crate::kernel::telemetry::{Metrics, metrics};
@@ -30,6 +31,8 @@ pub struct Admin {
     pub settings: Arc<dyn Fn() -> String + Send + Sync>,
     /// What works in the background: names, and whether each still does.
     pub workers: Arc<dyn Fn() -> Vec<(String, bool)> + Send + Sync>,
+    /// The runtimes of cores, if it has any beside that which answers here.
+    pub cores: Vec<Handle>,
 }
 
 /// `/healthz`, `/readyz`, `/metrics` and what is below `/admin/`, with the pages of the service's own.
@@ -66,7 +69,8 @@ async fn settings(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, "application/toml")], (admin.settings)()).into_response()
 }
 
-/// What the process is doing: the calls in flight, what works in the background, and the runtime.
+/// What the process is doing: the calls in flight, what works in the background, and the runtimes: that of the
+/// process, then those of cores.
 async fn tasks(State(admin): State<Admin>) -> Response {
     let (total, oldest) = admin.metrics.calls_in_flight().oldest(MOST_CALLS);
     let calls = oldest.into_iter().map(|call| {
@@ -76,16 +80,20 @@ async fn tasks(State(admin): State<Admin>) -> Response {
     let workers = (admin.workers)().into_iter().map(
         |(name, alive)| json!({ "name": name, "state": if alive { "running" } else { "died" } }),
     );
-    let runtime = tokio::runtime::Handle::current().metrics();
+    let own = Handle::current();
+    let runtimes = std::iter::once(&own).chain(&admin.cores).map(|runtime| {
+        let metrics = runtime.metrics();
+        json!({
+            "threads": metrics.num_workers(),
+            "tasks": metrics.num_alive_tasks(),
+            "waiting_for_a_thread": metrics.global_queue_depth(),
+        })
+    });
     Json(json!({
         "calls_in_flight": total,
         "oldest_calls": calls.collect::<Vec<_>>(),
         "workers": workers.collect::<Vec<_>>(),
-        "runtime": {
-            "threads": runtime.num_workers(),
-            "tasks": runtime.num_alive_tasks(),
-            "waiting_for_a_thread": runtime.global_queue_depth(),
-        },
+        "runtimes": runtimes.collect::<Vec<_>>(),
     }))
     .into_response()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use prost_reflect::DescriptorPool;
+use tokio::runtime::Handle;
 
 use super::module::{Module, route};
 use super::platform::{Kernel, Platform};
@@ -279,9 +280,10 @@ impl Listeners {
         registration: Box<dyn Registration>,
     ) -> Running {
         let health = grpc_health(kernel.readiness.clone(), Vec::new());
-        let busy = busy::report(kernel.metrics.clone(), self.service.own_runtimes());
+        let cores = self.service.own_runtimes();
+        let busy = busy::report(kernel.metrics.clone(), cores.clone());
         tokio::spawn(kernel.shutdown.clone().run_until_cancelled_owned(busy));
-        let pages = admin_app(about(&kernel, &workers), admin);
+        let pages = admin_app(about(&kernel, &workers, cores), admin);
         let admin = self.admin.serve(route(pages, health));
         let server = self.service.serve(app);
         tracing::info!(
@@ -295,7 +297,7 @@ impl Listeners {
 }
 
 /// What the admin port shows of the process.
-fn about(kernel: &Arc<Kernel>, workers: &Workers) -> Admin {
+fn about(kernel: &Arc<Kernel>, workers: &Workers, cores: Vec<Handle>) -> Admin {
     let (settings_of, workers) = (Arc::clone(kernel), workers.clone());
     Admin {
         readiness: kernel.readiness.clone(),
@@ -305,6 +307,7 @@ fn about(kernel: &Arc<Kernel>, workers: &Workers) -> Admin {
             shown.unwrap_or_else(|error| format!("# the settings cannot be written out: {error}\n"))
         }),
         workers: Arc::new(move || workers.states()),
+        cores,
     }
 }
 

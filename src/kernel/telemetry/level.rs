@@ -113,7 +113,6 @@ impl LogLevel {
         if lasting.is_some_and(|lasting| lasting.is_zero() || lasting > MOST_TIME) {
             return Err(unfit("for", format!("must be above 0 and at most {MOST_TIME:?}")));
         }
-        EnvFilter::try_new(filter).map_err(|fault| unfit("filter", fault.to_string()))?;
         let whole = format!("{},{filter}", self.0.base);
         self.put(&whole).map_err(|reason| unfit("filter", reason))?;
         let number = {

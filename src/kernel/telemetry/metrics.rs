@@ -5,6 +5,7 @@
 //! begins with `mainstay_`. Label values are bounded: methods and routes that no contract knows
 //! are `_OTHER`. What belongs together stands on a page of its own: `http`, `calls`, `resources`, `kept`.
 
+mod active;
 mod calls;
 mod histogram;
 mod http;
@@ -26,9 +27,10 @@ use tonic::Code;
 use super::in_flight::CallsInFlight;
 use crate::kernel::error::{Error, ErrorClass};
 
+pub use active::Active;
 pub(in crate::kernel) use calls::panicked;
-pub use calls::{InFlight, RefusedBy, code_name};
-pub use http::{ActiveRequest, HttpRoute, HttpSizes};
+pub use calls::{RefusedBy, code_name};
+pub use http::{HttpRoute, HttpSizes};
 pub use kept::{CacheMetrics, WatchMetrics};
 pub use resources::{EndpointStates, PoolState};
 
@@ -143,7 +145,7 @@ impl Metrics {
     }
 
     /// A call begins to be served.
-    pub fn rpc_server_begin(&self) -> InFlight {
+    pub fn rpc_server_begin(&self) -> Active {
         self.0.calls.begin()
     }
 
@@ -174,7 +176,7 @@ impl Metrics {
     }
 
     /// An HTTP request begins to be answered.
-    pub fn http_server_begin(&self, method: &::http::Method) -> ActiveRequest {
+    pub fn http_server_begin(&self, method: &::http::Method) -> Active {
         self.0.http.begin(method)
     }
 

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
+use super::active::Active;
 use super::histogram::{Histograms, durations};
 use crate::kernel::error::{Error, ErrorClass};
 
@@ -142,9 +143,8 @@ impl Calls {
         self.client.get_or_create(&RpcLabels::new(method, code)).took(elapsed);
     }
 
-    pub(super) fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    pub(super) fn begin(&self) -> Active {
+        Active::begin(&self.in_flight)
     }
 
     pub(super) fn rejected(&self, policy: RefusedBy, error: &Error) {
@@ -170,16 +170,6 @@ impl Calls {
 /// A panic happened in this process.
 pub(in crate::kernel) fn panicked() {
     PANICS.inc();
-}
-
-/// A call that is being served, for as long as this is kept.
-#[derive(Debug)]
-pub struct InFlight(Gauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 impl Collector for Errors {

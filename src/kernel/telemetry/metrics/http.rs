@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::OTHER;
+use super::active::Active;
 use super::histogram::{Histogram, Histograms, durations, sizes};
 
 /// The methods that have a label of their own, [`OTHER`] for the rest at the end.
@@ -111,24 +112,13 @@ impl Http {
     }
 
     /// A request begins.
-    pub(super) fn begin(&self, method: &http::Method) -> ActiveRequest {
+    pub(super) fn begin(&self, method: &http::Method) -> Active {
         let index = index_of(method);
         let gauge = self.active_by_method[index].get_or_init(|| {
             let labels = ActiveLabels { http_request_method: METHODS[index] };
             self.active.get_or_create_owned(&labels)
         });
-        gauge.inc();
-        ActiveRequest(gauge.clone())
-    }
-}
-
-/// A request that is being answered, for as long as this is kept.
-#[derive(Debug)]
-pub struct ActiveRequest(Gauge);
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        self.0.dec();
+        Active::begin(gauge)
     }
 }
 

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `cases`, `messages` | what is called, and what must come of it |
-//! | `backend` | the server behind every gateway |
+//! | `backend` | the server behind every gateway, and their collector of traces |
 //! | `load` | the load |
 //! | `contender` | the gateway and its peers as processes |
 //! | `identity` | the key and the token of the calls |
@@ -92,16 +92,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         None => None,
     };
     ensure!(backend.wrong() == 0, "{} requests reached the backend changed", backend.wrong());
+    ensure!(backend.exports() > 0, "no traces reached the collector");
     println!("{}", table::text(&figures, &cases, added));
     Ok(())
 }
 
 /// All that can be started; a peer that is missing is named.
 async fn start(site: &Site<'_>, no_peers: bool) -> anyhow::Result<Vec<Contender>> {
-    let own = [Kind::MainstayOn, Kind::MainstayOff, Kind::MainstayTwo];
     let mut contenders = Vec::new();
     for kind in Kind::ALL {
-        if own.contains(&kind) {
+        if kind.is_own() {
             contenders.push(Contender::start(kind, site).await?);
         } else if !no_peers {
             match site.binary(kind) {

@@ -64,7 +64,7 @@ impl Telemetry {
         let stated = &settings.log_filter;
         let (filter, level) = LogLevel::new(QUIET, stated)
             .with_context(|| format!("telemetry.log_filter `{stated}` is no tracing filter"))?;
-        let provider = tracer_provider(service, version, settings.otlp_endpoint.as_deref())?;
+        let provider = tracer_provider(service, version, settings)?;
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let spans = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(service))
@@ -119,16 +119,17 @@ fn reporting(
 fn tracer_provider(
     service: &'static str,
     version: &'static str,
-    endpoint: Option<&str>,
+    settings: &TelemetrySettings,
 ) -> anyhow::Result<SdkTracerProvider> {
     let resource = Resource::builder()
         .with_service_name(service)
         .with_attribute(opentelemetry::KeyValue::new("service.version", version))
         .build();
+    let begun_here = Sampler::TraceIdRatioBased(settings.trace_ratio);
     let builder = SdkTracerProvider::builder()
         .with_resource(resource)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)));
-    let Some(endpoint) = endpoint else { return Ok(builder.build()) };
+        .with_sampler(Sampler::ParentBased(Box::new(begun_here)));
+    let Some(endpoint) = &settings.otlp_endpoint else { return Ok(builder.build()) };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)

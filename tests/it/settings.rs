@@ -224,6 +224,10 @@ fn what_is_insecure_or_cannot_work_is_refused_with_the_mend() {
             "[tls]\nmode = \"plaintext\"\n[telemetry]\notlp_endpoint = \"collector\"",
             "telemetry.otlp_endpoint collector is no address",
         ),
+        (
+            "[tls]\nmode = \"plaintext\"\n[telemetry]\ntrace_ratio = 1.5",
+            "telemetry.trace_ratio is 1.5: say 0 to 1",
+        ),
         ("[tls]\nmode = \"plaintext\"\n[sample]\nlanes = 0", "sample.lanes must be 1 or more"),
     ];
     for (file, expected) in cases {

@@ -134,6 +134,23 @@ async fn a_caller_who_does_not_sample_is_not_exported() {
 }
 
 #[tokio::test]
+async fn of_the_traces_that_begin_here_a_part_is_exported() {
+    let collector = Collector::start().await;
+    let platform = with_collector_of(&collector.endpoint(), "100", "0").await;
+    for _ in 0..20 {
+        platform.rest().get(DISCOVERY).await.expect(200);
+    }
+    // Where the caller decides, the part is not asked for, and this one is sent last.
+    discover(&platform.rest(), true).await;
+    for service in [GATEWAY, auth::SERVICE] {
+        one_span(&collector, service).await;
+    }
+    let trace_id = hex::decode(TRACE_ID).unwrap();
+    let others = collector.exported().into_iter().filter(|of| of.span.trace_id != trace_id);
+    assert_eq!(others.map(|of| of.span.name).collect::<Vec<_>>(), <[String; 0]>::default());
+}
+
+#[tokio::test]
 async fn what_is_not_yet_exported_is_sent_at_the_end() {
     let collector = Collector::start().await;
     let mut platform = with_collector(&collector.endpoint(), "600000").await;
@@ -309,8 +326,16 @@ async fn the_pages_hold_what_dashboards_and_alerts_read() {
 
 /// Auth and the gateway, sending their spans to `endpoint` every so many milliseconds.
 async fn with_collector(endpoint: &str, every_ms: &str) -> Platform {
-    let variables =
-        [("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", endpoint), ("OTEL_BSP_SCHEDULE_DELAY", every_ms)];
+    with_collector_of(endpoint, every_ms, "1").await
+}
+
+/// As [`with_collector`], sending a part of the traces alone.
+async fn with_collector_of(endpoint: &str, every_ms: &str, ratio: &str) -> Platform {
+    let variables = [
+        ("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", endpoint),
+        ("MAINSTAY_TELEMETRY__TRACE_RATIO", ratio),
+        ("OTEL_BSP_SCHEDULE_DELAY", every_ms),
+    ];
     Platform::start_services(&[auth::SERVICE, GATEWAY], &variables).await
 }
 

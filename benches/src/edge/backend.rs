@@ -1,4 +1,5 @@
-//! The server behind every gateway: answers what is known beforehand, and notices a wrong request.
+//! The server behind every gateway: answers what is known beforehand, and notices a wrong request. It takes their
+//! traces, too.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -23,11 +24,16 @@ use super::cases::Case;
 /// So many bytes of a stream are sent at once.
 const WRITE_BYTES: usize = 16 * 1024;
 
+/// Where exporters of traces call.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
 /// What is answered, by the path.
 struct Answers {
     known: HashMap<&'static str, Answer>,
     /// Requests that were not what they had to be.
     wrong: AtomicU64,
+    /// How often traces were sent.
+    exports: AtomicU64,
 }
 
 struct Answer {
@@ -48,7 +54,8 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let known = Case::ALL.map(|case| (case.grpc_path(), Answer { case, pieces: pieces(case) }));
-        let answers = Arc::new(Answers { known: known.into(), wrong: AtomicU64::new(0) });
+        let (wrong, exports) = Default::default();
+        let answers = Arc::new(Answers { known: known.into(), wrong, exports });
         tokio::spawn(accept(listener, Arc::clone(&answers)));
         Ok(Self { address, answers })
     }
@@ -56,6 +63,11 @@ impl Backend {
     /// How many requests were not what they had to be.
     pub(super) fn wrong(&self) -> u64 {
         self.answers.wrong.load(Ordering::Relaxed)
+    }
+
+    /// How often traces were sent.
+    pub(super) fn exports(&self) -> u64 {
+        self.answers.exports.load(Ordering::Relaxed)
     }
 }
 
@@ -81,18 +93,26 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Pieces>, Infallible> {
     let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if head.uri.path() == EXPORT {
+        answers.exports.fetch_add(1, Ordering::Relaxed);
+        return Ok(reply(vec![framed(&[])]));
+    }
     let Some(answer) = answers.known.get(head.uri.path()) else {
         return Ok(refused("12"));
     };
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let message = body.get(5..).unwrap_or_default();
     if !answer.case.is_request(message) {
         answers.wrong.fetch_add(1, Ordering::Relaxed);
         return Ok(refused("3"));
     }
-    let mut response = Response::new(Pieces { left: answer.pieces.clone(), trailers: true });
+    Ok(reply(answer.pieces.clone()))
+}
+
+fn reply(pieces: Vec<Bytes>) -> Response<Pieces> {
+    let mut response = Response::new(Pieces { left: pieces, trailers: true });
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-    Ok(response)
+    response
 }
 
 fn refused(status: &'static str) -> Response<Pieces> {

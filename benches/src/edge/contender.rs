@@ -24,6 +24,11 @@ pub(super) enum Kind {
     MainstayOn,
     /// The same without.
     MainstayOff,
+    /// As `MainstayOn`, with a log line for each call as far as they are written, and one of a hundred traces sent to
+    /// a collector.
+    MainstayTold,
+    /// As `MainstayTold`, with a collector that is away.
+    MainstayUnheard,
     /// As `MainstayOn`, on both cores.
     MainstayTwo,
     /// structured-proxy with a token and limits.
@@ -39,9 +44,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::MainstayOn,
         Self::MainstayOff,
+        Self::MainstayTold,
+        Self::MainstayUnheard,
         Self::MainstayTwo,
         Self::StructuredOn,
         Self::StructuredOff,
@@ -54,6 +61,8 @@ impl Kind {
         match self {
             Self::MainstayOn => "mainstay",
             Self::MainstayOff => "mainstay, policies off",
+            Self::MainstayTold => "mainstay, log and traces",
+            Self::MainstayUnheard => "mainstay, collector away",
             Self::MainstayTwo => "mainstay, two workers",
             Self::StructuredOn => "structured-proxy",
             Self::StructuredOff => "structured-proxy, policies off",
@@ -61,6 +70,11 @@ impl Kind {
             Self::Nginx => "nginx grpc_pass",
             Self::NginxTwo => "nginx, two workers",
         }
+    }
+
+    /// Whether it is no peer but this gateway.
+    pub(super) fn is_own(self) -> bool {
+        self.name().starts_with("mainstay")
     }
 
     fn is_nginx(self) -> bool {
@@ -72,7 +86,8 @@ impl Kind {
     }
 
     fn has_policies(self) -> bool {
-        matches!(self, Self::MainstayOn | Self::MainstayTwo | Self::StructuredOn)
+        !matches!(self, Self::MainstayOff | Self::StructuredOff | Self::GrpcGateway)
+            && !self.is_nginx()
     }
 }
 
@@ -207,9 +222,11 @@ impl Site<'_> {
     /// The binary of a peer, or why it is missing and what to do about it.
     pub(super) fn binary(&self, kind: Kind) -> anyhow::Result<PathBuf> {
         let (name, mend) = match kind {
-            Kind::MainstayOn | Kind::MainstayOff | Kind::MainstayTwo => {
-                return Ok(self.gateway.to_owned());
-            }
+            Kind::MainstayOn
+            | Kind::MainstayOff
+            | Kind::MainstayTold
+            | Kind::MainstayUnheard
+            | Kind::MainstayTwo => return Ok(self.gateway.to_owned()),
             Kind::StructuredOn | Kind::StructuredOff => {
                 ("structured-proxy", "cargo xtask bench edge --install-peers")
             }
@@ -229,10 +246,18 @@ impl Site<'_> {
     ) -> anyhow::Result<()> {
         command.arg(self.binary(kind)?);
         match kind {
-            Kind::MainstayOn | Kind::MainstayOff | Kind::MainstayTwo => {
+            Kind::MainstayOn
+            | Kind::MainstayOff
+            | Kind::MainstayTold
+            | Kind::MainstayUnheard
+            | Kind::MainstayTwo => {
                 command.args(["--upstream", &self.backend.to_string()]);
-                command.args(["--listen", &listen.to_string(), "--log", "warn", "--descriptors"]);
+                command.args(["--listen", &listen.to_string(), "--descriptors"]);
                 command.arg(self.descriptors);
+                match self.collector(kind)? {
+                    Some(url) => command.args(["--otlp-endpoint", &url, "--trace-ratio", "0.01"]),
+                    None => command.args(["--log", "warn"]),
+                };
                 if kind.has_policies() {
                     command.args(["--jwks", &self.identity.jwks_url, "--rate-limit", "1000000/s"]);
                     command.args(["--issuer", &self.identity.issuer]);
@@ -256,6 +281,15 @@ impl Site<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where a gateway sends its traces.
+    fn collector(&self, kind: Kind) -> anyhow::Result<Option<String>> {
+        Ok(match kind {
+            Kind::MainstayTold => Some(format!("http://{}", self.backend)),
+            Kind::MainstayUnheard => Some(format!("http://{}", free_address()?)),
+            _ => None,
+        })
     }
 
     fn structured(&self, kind: Kind, listen: SocketAddr) -> String {

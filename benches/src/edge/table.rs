@@ -10,6 +10,8 @@ use super::measure::{Cell, Figures};
 const ADDED_P99_MS: f64 = 0.5;
 /// Microseconds that all policies may cost.
 const POLICIES_MICROS: f64 = 4.0;
+/// The part of the CPU that telemetry may cost.
+const TELEMETRY: f64 = 0.05;
 /// So much more CPU a request may take on two cores.
 const TWO_WORKERS: f64 = 1.1;
 
@@ -77,6 +79,15 @@ fn goals(figures: &Figures, added_p99_ms: Option<f64>) -> Vec<Goal> {
         let cost = on - off;
         let text = format!("policies cost {POLICIES_MICROS} us: {cost:.1}");
         goals.push(Goal { met: cost <= POLICIES_MICROS, text });
+    }
+    for (kind, what) in
+        [(Kind::MainstayTold, "telemetry"), (Kind::MainstayUnheard, "a collector that is away")]
+    {
+        if let Some((silent, told)) = get(Kind::MainstayOn).zip(get(kind)) {
+            let cost = told / silent - 1.0;
+            let text = format!("{what} costs {:.0} %: {:.1}", TELEMETRY * 100.0, cost * 100.0);
+            goals.push(Goal { met: cost <= TELEMETRY, text });
+        }
     }
     if let Some((one, two)) = get(Kind::MainstayOn).zip(get(Kind::MainstayTwo)) {
         let ratio = two / one;

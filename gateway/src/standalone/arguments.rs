@@ -67,6 +67,12 @@ pub struct Standalone {
     /// What is logged: error, warn, info, debug, or a filter such as info,access=off.
     #[arg(long, requires = "upstream", value_name = "FILTER", default_value = "info")]
     log: String,
+    /// Send traces to this OTLP collector (gRPC), such as http://127.0.0.1:4317.
+    #[arg(long, requires = "upstream", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// The part of the traces begun here that is sent, from 0 to 1.
+    #[arg(long, requires = "otlp_endpoint", value_name = "N", default_value_t = 1.0)]
+    trace_ratio: f64,
     /// How many proxies in front add to X-Forwarded-For.
     #[arg(long, requires = "upstream", value_name = "N", default_value_t = 0)]
     trusted_hops: usize,
@@ -124,6 +130,7 @@ impl Standalone {
         let trust = self.trust()?;
         ensure!(!self.timeout.is_zero(), "--timeout must be longer than 0 s");
         ensure!(self.max_body_bytes > 0, "--max-body-bytes must be 1 or more");
+        ensure!((0.0..=1.0).contains(&self.trace_ratio), "--trace-ratio must be 0 to 1");
         let settings =
             Settings { kernel: self.kernel()?, own: self.own(), origin: Origin::default() };
         let issuer = match (self.jwks, self.issuer, self.audience) {
@@ -174,6 +181,8 @@ impl Standalone {
         kernel.database.url = format!("sqlite://{}", unused("unused.db").display()).into();
         kernel.events.path = unused("unused.db");
         kernel.telemetry.log_filter.clone_from(&self.log);
+        kernel.telemetry.otlp_endpoint.clone_from(&self.otlp_endpoint);
+        kernel.telemetry.trace_ratio = self.trace_ratio;
         // There is no mesh: its server has no certificate, and the gateway needs none.
         kernel.tls.mode = TlsMode::Plaintext;
         kernel.registry.kind = RegistryKind::Static;
@@ -206,5 +215,39 @@ impl Standalone {
             own.ip_burst = rate.count.saturating_mul(ADDRESS_BURST);
         }
         own
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use clap::Parser;
+    use mainstay::kernel::settings::Args;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        /// Which the options of a gateway that stands alone exclude.
+        #[command(flatten)]
+        _platform: Args,
+        #[command(flatten)]
+        standalone: Standalone,
+    }
+
+    fn read(options: &[&str]) -> anyhow::Result<Settings<GatewaySettings>> {
+        let line = [&["gateway", "--upstream", "h:1"], options].concat();
+        Ok(Line::try_parse_from(line)?.standalone.read()?.0)
+    }
+
+    #[test]
+    fn traces_go_where_it_is_told_and_as_many_as_it_is_told() {
+        let given = ["--otlp-endpoint", "http://collector:4317", "--trace-ratio", "0.01"];
+        let telemetry = read(&given).unwrap().kernel.telemetry;
+        assert_eq!(telemetry.otlp_endpoint.as_deref(), Some("http://collector:4317"));
+        assert_eq!(telemetry.trace_ratio.to_string(), "0.01");
+        assert_eq!(read(&[]).unwrap().kernel.telemetry.otlp_endpoint, None);
+        let wrong = ["--otlp-endpoint", "http://collector:4317", "--trace-ratio", "2"];
+        assert!(read(&wrong).unwrap_err().to_string().contains("--trace-ratio"));
     }
 }

@@ -304,6 +304,9 @@ pub struct TelemetrySettings {
     /// Address of an OTLP collector (gRPC) for traces, such as `http://127.0.0.1:4317`. Default:
     /// none, traces are not exported.
     pub otlp_endpoint: Option<String>,
+    /// The part of the traces that is exported, from 0 to 1, of those that begin here: where a caller says
+    /// whether its trace is sampled, that holds. Default: 1.
+    pub trace_ratio: f64,
     /// How many log records of one kind, which is one place in the code, are written in a second; how many
     /// more there were is told once a second. 0 writes all. Default: 500.
     pub log_burst: u32,
@@ -320,6 +323,7 @@ impl Default for TelemetrySettings {
             log_format: LogFormat::Json,
             log_filter: "info".to_owned(),
             otlp_endpoint: None,
+            trace_ratio: 1.0,
             log_burst: 500,
             subject_key: Secret::default(),
             reporter: ReporterSettings::default(),

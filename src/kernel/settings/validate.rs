@@ -29,6 +29,8 @@ impl KernelSettings {
                 "telemetry.otlp_endpoint {endpoint} must begin with http:// or https://"
             );
         }
+        let ratio = self.telemetry.trace_ratio;
+        ensure!((0.0..=1.0).contains(&ratio), "telemetry.trace_ratio is {ratio}: say 0 to 1");
         Ok(())
     }
 

@@ -57,12 +57,14 @@ impl Collector {
 
     /// The spans of a trace that a service has exported so far.
     pub(crate) fn spans(&self, trace_id: &[u8], service: &str) -> Vec<Exported> {
-        let exports = self.memory.0.lock().unwrap();
-        exports
-            .iter()
-            .flat_map(exported)
-            .filter(|exported| exported.service == service && exported.span.trace_id == trace_id)
-            .collect()
+        let mut spans = self.exported();
+        spans.retain(|of| of.service == service && of.span.trace_id == trace_id);
+        spans
+    }
+
+    /// All spans that have been exported so far.
+    pub(crate) fn exported(&self) -> Vec<Exported> {
+        self.memory.0.lock().unwrap().iter().flat_map(exported).collect()
     }
 }
 

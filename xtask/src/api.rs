@@ -206,6 +206,6 @@ fn own(home: &Home, arguments: &[&str]) -> anyhow::Result<()> {
 fn free_offset() -> anyhow::Result<PortOffset> {
     let mut offsets = OFFSETS.step_by(50).map(|offset| PortOffset::from(Some(offset)));
     offsets
-        .find_map(|offset| offset.ok().filter(|offset| ports::check(*offset).is_ok()))
+        .find_map(|offset| offset.ok().filter(|offset| ports::check(*offset, false).is_ok()))
         .with_context(|| format!("no ports are free at the offsets {OFFSETS:?}"))
 }

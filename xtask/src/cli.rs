@@ -105,6 +105,10 @@ pub(crate) struct UpArgs {
     /// With --real: use the servers of this file, and start none.
     #[arg(long, value_name = "FILE", requires = "real")]
     pub(crate) infra: Option<PathBuf>,
+    /// Show the traces, logs and metrics of every call on a page of this machine, whose address is
+    /// printed; nothing else has to be installed.
+    #[arg(long)]
+    pub(crate) observe: bool,
     /// Take the binaries from this folder.
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) bin_dir: Option<PathBuf>,

@@ -5,32 +5,30 @@ use std::process::Command;
 
 use crate::certificates::Certificates;
 use crate::credentials::Credentials;
-use crate::folder;
 use crate::home::Home;
 use crate::infra::INFRA_VARIABLE;
 use crate::mesh::{PortOffset, SERVICES, Service, gateway};
 use crate::real::Real;
 use crate::standing::OWNER_VARIABLE;
+use crate::supervisor::Plan;
+use crate::{folder, observe};
 
 /// Variables that are for xtask and the tests; a service would refuse them as unknown settings.
 const OWN_VARIABLES: [&str; 3] = ["MAINSTAY_HOME", "MAINSTAY_PORT_OFFSET", INFRA_VARIABLE];
 
 /// Gives a command the environment of a service: the caller's, less what concerns others, and over
 /// it what the state folder says.
-pub(crate) fn apply(
-    command: &mut Command,
-    home: &Home,
-    service: &Service,
-    offset: PortOffset,
-    real: Option<&Real>,
-) {
+pub(crate) fn apply(command: &mut Command, plan: &Plan, service: &Service, real: Option<&Real>) {
+    let (home, offset) = (&plan.home, plan.offset);
     let inherited: Vec<String> =
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     for name in inherited.iter().filter(|name| !concerns(name, service)) {
         command.env_remove(name);
     }
     let servers = real.map(|real| real.variables(home, service)).unwrap_or_default();
-    for (name, value) in variables(home, service, offset).into_iter().chain(servers) {
+    let observer = observe::variables(offset).into_iter().filter(|_| plan.observe);
+    for (name, value) in variables(home, service, offset).into_iter().chain(servers).chain(observer)
+    {
         // A secret that the caller states as a value must not be stated as a file as well, and who
         // states an issuer means it.
         let stated = inherited.iter().any(|inherited| {

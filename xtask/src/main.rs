@@ -1,8 +1,8 @@
 //! `cargo xtask`: every developer command of Mainstay.
 //!
 //! Nothing here links the product. xtask builds it, runs its binaries as processes and looks at
-//! them from outside, so that it compiles in seconds and still works when the product does not
-//! build. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
+//! them from outside, so that it still works when the product does not build. It is synchronous but
+//! for the observer, which is a server. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
 
 mod api;
 mod bench;
@@ -25,6 +25,7 @@ mod log_line;
 mod logs;
 mod mesh;
 mod npm;
+mod observe;
 mod operator;
 mod ports;
 mod probe;

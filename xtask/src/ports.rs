@@ -4,17 +4,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use crate::mesh::{PortOffset, SERVICES};
-use crate::process;
+use crate::{observe, process};
 
 /// `LISTEN` in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 
-/// Refuses to go on when a port is taken; the message names each, who has it, and the mend.
-pub(crate) fn check(offset: PortOffset) -> anyhow::Result<()> {
+/// Refuses to go on when a port is taken; the message names each, who has it, and the mend. With
+/// `observe` those of the observer count too.
+pub(crate) fn check(offset: PortOffset, observe: bool) -> anyhow::Result<()> {
     let wanted = SERVICES.iter().flat_map(|service| {
         [(service.name, service.address(offset)), (service.name, service.admin_address(offset))]
     });
-    let taken = taken(wanted);
+    let of_observer = observe::ports(offset).into_iter().filter(|_| observe);
+    let taken = taken(wanted.chain(of_observer));
     if taken.is_empty() {
         return Ok(());
     }

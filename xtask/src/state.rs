@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::files::{self, Access};
 use crate::home::Home;
 use crate::mesh::PortOffset;
+use crate::observe;
 use crate::process::ProcessId;
+use crate::supervisor::Plan;
 
 /// Version of the file's form; another one is not read.
 const VERSION: u32 = 1;
@@ -26,6 +28,9 @@ pub(crate) struct State {
     pub(crate) binaries: Binaries,
     /// The file that says where the real servers are that it runs on; none for the embedded adapters.
     pub(crate) real: Option<PathBuf>,
+    /// Whether its traces, logs and metrics are shown on a page.
+    #[serde(default)]
+    pub(crate) observe: bool,
     /// Every service, in the order in which they start.
     pub(crate) services: Vec<ServiceState>,
 }
@@ -95,15 +100,22 @@ pub(crate) enum Stored {
 
 impl State {
     /// A state at the beginning of its life.
-    pub(crate) fn new(
-        supervisor: ProcessId,
-        port_offset: PortOffset,
-        binaries: Binaries,
-        real: Option<PathBuf>,
-    ) -> Self {
-        let phase = Phase::Starting;
-        let services = Vec::new();
-        Self { version: VERSION, supervisor, phase, port_offset, binaries, real, services }
+    pub(crate) fn new(supervisor: ProcessId, plan: &Plan) -> Self {
+        Self {
+            version: VERSION,
+            supervisor,
+            phase: Phase::Starting,
+            port_offset: plan.offset,
+            binaries: plan.binaries.clone(),
+            real: plan.real.clone(),
+            observe: plan.observe,
+            services: Vec::new(),
+        }
+    }
+
+    /// Where the page with its traces, logs and metrics is, if it has one.
+    pub(crate) fn page(&self) -> Option<String> {
+        self.observe.then(|| observe::url(self.port_offset))
     }
 
     /// Reads the state folder.
@@ -170,7 +182,14 @@ mod tests {
         let process = ProcessId { pid: 7, started_ticks: 70 };
         let binaries =
             Binaries { folder: PathBuf::from("target/debug"), release: false, built_here: true };
-        let mut state = State::new(process, PortOffset::default(), binaries, None);
+        let plan = Plan {
+            home: Home::at(std::env::temp_dir()).unwrap(),
+            offset: PortOffset::default(),
+            binaries,
+            real: None,
+            observe: true,
+        };
+        let mut state = State::new(process, &plan);
         state.services.push(ServiceState {
             name: "auth-svc".to_owned(),
             process: Some(process),

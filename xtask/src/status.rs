@@ -111,11 +111,13 @@ fn verdict(home: &Home, stored: Option<&Stored>) -> String {
         Some(Stored::Present(state)) => {
             let on =
                 state.real.as_ref().map(|infra| format!(", on the servers of {}", infra.display()));
+            let page = state.page().map(|page| format!("\ntraces, logs and metrics: {page}"));
             format!(
-                "supervisor pid {}, state in {}{}",
+                "supervisor pid {}, state in {}{}{}",
                 state.supervisor.pid,
                 home.root().display(),
-                on.unwrap_or_default()
+                on.unwrap_or_default(),
+                page.unwrap_or_default()
             )
         }
         Some(Stored::Absent) => "Mainstay is about to start".to_owned(),

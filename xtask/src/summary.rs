@@ -32,6 +32,9 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<String> {
             infra.display()
         )?;
     }
+    if let Some(page) = state.page() {
+        writeln!(text, "  observe        {page}   (a call: {page}/?request=X-REQUEST-ID)")?;
+    }
     writeln!(text, "\n  administrator  {}", admin.email)?;
     writeln!(text, "  password       {}", admin.password)?;
     writeln!(text, "  kept in        {}", credentials.admin_file().display())?;

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) binaries: Binaries,
     /// The file that says where real servers are, when the platform runs on them.
     pub(crate) real: Option<PathBuf>,
+    /// Whether traces, logs and metrics are kept and shown on a page.
+    pub(crate) observe: bool,
 }
 
 /// The plan, as a command line for the supervisor's own process.
@@ -54,6 +56,8 @@ pub(crate) struct SuperviseArgs {
     built_here: bool,
     #[arg(long)]
     real: Option<PathBuf>,
+    #[arg(long)]
+    observe: bool,
 }
 
 /// Who hears how the start goes, and gets the log lines.
@@ -77,7 +81,7 @@ pub(crate) fn run(plan: Plan, audience: Audience) -> anyhow::Result<()> {
     require_binaries(&plan.binaries)?;
     let real = plan.real.as_ref().map(|infra| Real::provision(&home, infra)).transpose()?;
     operator::write(&home, real.as_ref())?;
-    ports::check(plan.offset)?;
+    ports::check(plan.offset, plan.observe)?;
     let outcome = run::Supervisor::new(plan, audience).and_then(run::Supervisor::run);
     crate::files::remove(&home.run_folder())?;
     outcome
@@ -96,6 +100,7 @@ pub(crate) fn run_detached(home: &Home, args: SuperviseArgs) -> anyhow::Result<E
             built_here: args.built_here,
         },
         real: args.real,
+        observe: args.observe,
     };
     match run(plan, Audience::Starter) {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -129,6 +134,7 @@ impl SuperviseArgs {
         ];
         args.extend(plan.binaries.release.then(|| "--release".into()));
         args.extend(plan.binaries.built_here.then(|| "--built-here".into()));
+        args.extend(plan.observe.then(|| "--observe".into()));
         if let Some(infra) = &plan.real {
             args.extend(["--real".into(), infra.into()]);
         }

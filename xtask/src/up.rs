@@ -28,7 +28,7 @@ pub(crate) fn run(home: &Home, args: &UpArgs) -> anyhow::Result<ExitCode> {
         for notice in standing::mend(home, &lock)? {
             screen.show(&Event::Notice(notice));
         }
-        ports::check(plan.offset)?;
+        ports::check(plan.offset, plan.observe)?;
     }
     if args.real && args.infra.is_none() {
         infra::ensure(home, args.port_offset)?;
@@ -49,7 +49,13 @@ fn plan(home: &Home, args: &UpArgs) -> anyhow::Result<Plan> {
         Some(file) => Some(std::path::absolute(file)?),
         None => args.real.then(|| Endpoints::file(home)),
     };
-    Ok(Plan { home: home.clone(), offset: PortOffset::from(args.port_offset)?, binaries, real })
+    Ok(Plan {
+        home: home.clone(),
+        offset: PortOffset::from(args.port_offset)?,
+        binaries,
+        real,
+        observe: args.observe,
+    })
 }
 
 fn foreground(plan: Plan) -> anyhow::Result<ExitCode> {

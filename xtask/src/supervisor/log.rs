@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use crate::home::Home;
 use crate::log_line;
+use crate::observe::Memory;
 use crate::terminal::Screen;
 
 /// A file larger than this is set aside as `<name>.log.1`, in the place of the one before.
@@ -24,6 +25,7 @@ const TAIL_LINES: usize = 20;
 pub(crate) struct ServiceLog {
     name: &'static str,
     screen: Option<Arc<Screen>>,
+    memory: Option<Arc<Memory>>,
     inner: Mutex<Inner>,
 }
 
@@ -36,16 +38,18 @@ struct Inner {
 }
 
 impl ServiceLog {
-    /// Opens the log of a service; lines are shown on the screen too, if there is one.
+    /// Opens the log of a service; lines are shown on the screen too, and kept by the observer, if there
+    /// is one.
     pub(crate) fn open(
         home: &Home,
         name: &'static str,
         screen: Option<Arc<Screen>>,
+        memory: Option<Arc<Memory>>,
     ) -> anyhow::Result<Arc<Self>> {
         let path = home.log_file(name);
         let (file, size) = append_to(&path)?;
         let inner = Mutex::new(Inner { path, file, size, tail: VecDeque::new() });
-        Ok(Arc::new(Self { name, screen, inner }))
+        Ok(Arc::new(Self { name, screen, memory, inner }))
     }
 
     /// Adds a line.
@@ -53,6 +57,9 @@ impl ServiceLog {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).add(line);
         if let Some(screen) = &self.screen {
             screen.log(self.name, line);
+        }
+        if let Some(memory) = &self.memory {
+            memory.line(self.name, line);
         }
     }
 
@@ -128,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path().to_owned()).unwrap();
         std::fs::create_dir(home.path("logs")).unwrap();
-        let log = ServiceLog::open(&home, "auth-svc", None).unwrap();
+        let log = ServiceLog::open(&home, "auth-svc", None, None).unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
         let follower = log.follow(reader);
         for number in 0..30 {

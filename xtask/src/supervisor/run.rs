@@ -13,6 +13,7 @@ use super::log::ServiceLog;
 use super::slot::{Change, Slot};
 use super::{Audience, Plan};
 use crate::mesh::{SERVICES, WAVES, gateway};
+use crate::observe::Observer;
 use crate::process::ProcessId;
 use crate::real::Real;
 use crate::state::{Phase, ServicePhase, State};
@@ -29,6 +30,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Supervisor {
     plan: Plan,
     audience: Audience,
+    observer: Option<Observer>,
     log: Arc<ServiceLog>,
     inbox: Receiver<Message>,
     slots: Vec<Slot>,
@@ -43,21 +45,24 @@ impl Supervisor {
     /// A supervisor that has started nothing yet.
     pub(crate) fn new(plan: Plan, audience: Audience) -> anyhow::Result<Self> {
         let own = ProcessId::own().context("/proc does not show this process")?;
+        let observer = plan.observe.then(|| Observer::start(plan.offset)).transpose()?;
+        let log = |name| {
+            let memory = observer.as_ref().map(Observer::memory);
+            ServiceLog::open(&plan.home, name, audience.screen(), memory)
+        };
         let slots = SERVICES
             .iter()
-            .map(|service| {
-                let log = ServiceLog::open(&plan.home, service.name, audience.screen())?;
-                Ok(Slot::new(service, log))
-            })
+            .map(|service| Ok(Slot::new(service, log(service.name)?)))
             .collect::<anyhow::Result<_>>()?;
         let (inbox, way_in) = inbox::open(&plan.home)?;
         if matches!(audience, Audience::Starter) {
             inbox::watch_starter(way_in);
         }
         Ok(Self {
-            log: ServiceLog::open(&plan.home, "supervisor", audience.screen())?,
+            log: log("supervisor")?,
+            observer,
             inbox,
-            state: State::new(own, plan.offset, plan.binaries.clone(), plan.real.clone()),
+            state: State::new(own, &plan),
             saved: None,
             restarts: VecDeque::new(),
             signals: 0,
@@ -72,6 +77,9 @@ impl Supervisor {
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
         let outcome = self.start().and_then(|()| self.serve());
         let stopped = self.stop();
+        if let Some(observer) = self.observer.take() {
+            observer.stop();
+        }
         outcome.and(stopped)
     }
 

@@ -87,7 +87,7 @@ impl Slot {
         command.args(["launch", "--supervisor", &std::process::id().to_string()]).arg(binary);
         // Read anew each time: a restart finds servers that were moved meanwhile.
         let real = if plan.real.is_some() { Real::load(&plan.home)? } else { None };
-        environment::apply(&mut command, &plan.home, self.service, plan.offset, real.as_ref());
+        environment::apply(&mut command, plan, self.service, real.as_ref());
         command
             .current_dir(workspace::root())
             .process_group(0)

@@ -10,13 +10,14 @@ const LONGER: [(&str, &str); 1] =
     [("proto/buf/validate/validate.proto", "published by others, kept as it is")];
 
 /// What ends in one of these is code.
-const CODE: [&str; 6] = [".rs", ".proto", ".toml", ".yaml", ".yml", ".sh"];
+const CODE: [&str; 7] = [".rs", ".js", ".proto", ".toml", ".yaml", ".yml", ".sh"];
 /// Text beside code.
 const TEXT: [&str; 5] = [".md", ".txt", ".json", ".html", ".css"];
 
 pub(super) fn length(tree: &Tree) -> Vec<Fault> {
     let is_excepted = |path: &str| LONGER.iter().any(|(excepted, _)| *excepted == path);
     tree.ending(".rs")
+        .chain(tree.ending(".js"))
         .chain(tree.ending(".proto"))
         .filter(|file| !is_excepted(&file.path))
         .filter_map(|file| {

@@ -11,6 +11,8 @@ use serde_json::Value;
 const BINARIES: [&str; 6] =
     ["authz-svc", "audit-svc", "identity-svc", "billing-svc", "auth-svc", "mainstay-gateway"];
 const PORTS: [u16; 6] = [8080, 8081, 8082, 8083, 8084, 8092];
+/// Those of `--observe`.
+const OBSERVER_PORTS: [u16; 2] = [8070, 8071];
 
 /// Two stories at a time would make each other's start slow, and could take each other's ports.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -95,11 +97,16 @@ impl Platform {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Said {
-        said(self.command(args).output().unwrap())
+        self.said(&mut self.command(args))
     }
 
     pub(crate) fn up_detached(&self) -> Said {
-        said(self.up_command(&["--detach"]).output().unwrap())
+        self.said(&mut self.up_command(&["--detach"]))
+    }
+
+    /// What a command says until it ends.
+    pub(crate) fn said(&self, command: &mut Command) -> Said {
+        said(command.output().unwrap())
     }
 
     /// Up, or the story ends here.
@@ -195,6 +202,7 @@ fn free_offset() -> u16 {
             PORTS
                 .iter()
                 .flat_map(|port| [port + offset, port + offset + 10_000])
+                .chain(OBSERVER_PORTS.iter().map(|port| port + offset))
                 .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
         })
         .expect("some ports are free")

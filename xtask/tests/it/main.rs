@@ -9,4 +9,6 @@ mod failpoints;
 mod faults;
 mod foreground;
 mod harness;
+mod observe;
+mod observer;
 mod services;

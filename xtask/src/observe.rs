@@ -100,11 +100,12 @@ pub(crate) fn url(offset: PortOffset) -> String {
 }
 
 /// The settings of a process that sends its spans here. Every trace is sampled, unless its caller says
-/// otherwise: that is so without a setting.
-pub(crate) fn variables(offset: PortOffset) -> [(&'static str, OsString); 2] {
+/// otherwise.
+pub(crate) fn variables(offset: PortOffset) -> [(&'static str, OsString); 3] {
     let endpoint = format!("http://{}", receiver_address(offset));
     [
         ("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", endpoint.into()),
+        ("MAINSTAY_TELEMETRY__TRACE_RATIO", "1".into()),
         ("OTEL_BSP_SCHEDULE_DELAY", EXPORT_INTERVAL_MS.into()),
     ]
 }

@@ -219,8 +219,8 @@ impl Exchange {
         let nosniff = HeaderValue::from_static("nosniff");
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         response.headers_mut().extend(self.reply_headers);
-        if let Some(user) = &self.call.user {
-            response.extensions_mut().insert(Subject::of(user));
+        if self.call.user.is_some() {
+            response.extensions_mut().insert(Subject(Arc::clone(&self.call)));
         }
         response.extensions_mut().insert(match self.front {
             Front::Rest(target) => Answered::By(Arc::clone(&target.route)),

@@ -3,6 +3,7 @@
 //! The access log holds no personal data: the route's template in the place of the path, no
 //! address, no user, no query.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::response::Response;
 use futures::FutureExt as _;
-use mainstay::kernel::call::User;
+use mainstay::kernel::call::Call;
 use mainstay::kernel::error::{Error, ErrorClass};
 use mainstay::kernel::telemetry;
 use mainstay::kernel::telemetry::metrics::OTHER;
@@ -33,14 +34,15 @@ pub(crate) enum Answered {
     Own(&'static str),
 }
 
-/// The hash of the user who asked, an extension of the response.
+/// The call of the user who asked, an extension of the response. Shown, it is the hash of the user, which is not
+/// made for a record that is not written.
 #[derive(Clone, Debug)]
-pub(crate) struct Subject(Option<String>);
+pub(crate) struct Subject(pub(crate) Arc<Call>);
 
-impl Subject {
-    /// That of a user.
-    pub(crate) fn of(user: &User) -> Self {
-        Self(telemetry::hashed_subject(&user.id))
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hash = self.0.user.as_ref().and_then(|user| telemetry::hashed_subject(&user.id));
+        formatter.write_str(hash.as_deref().unwrap_or_default())
     }
 }
 
@@ -94,7 +96,7 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
         duration_ms = elapsed.as_secs_f64() * 1000.0,
         rpc = answered.and_then(Answered::rpc),
         code,
-        subject = extensions.get::<Subject>().and_then(|subject| subject.0.as_deref()),
+        subject = extensions.get::<Subject>().map(tracing::field::display),
         "{method} {template} {status}"
     );
     measured::note_sizes(response, request_size, &sizes, active)

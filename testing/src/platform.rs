@@ -14,6 +14,7 @@ use mainstay::kernel::lifecycle::MeshClient;
 use mainstay::kernel::settings::RedisSettings;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::broker::TestBroker;
 use crate::certificates::Authority;
@@ -58,6 +59,10 @@ pub const ADMIN_EMAIL: &str = "admin@mainstay.test";
 /// Password of that administrator.
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
 
+/// Six processes that join a broker and fill their pools are as much as a small machine does at a time: on the
+/// servers that stories share, whole platforms take turns.
+static TURN: Semaphore = Semaphore::const_new(1);
+
 /// A running platform. Dropped, it kills its processes; in a test that fails, it prints their logs.
 pub struct Platform {
     processes: BTreeMap<&'static str, Process>,
@@ -67,6 +72,8 @@ pub struct Platform {
     authority: Authority,
     registry: TestRegistry,
     variables: Vec<(String, String)>,
+    /// Given back after the processes have ended.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 /// A user who registered and logged in.
@@ -115,7 +122,9 @@ impl Platform {
         servers: Option<&Infra>,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut platform = Self::prepare(servers, variables);
+        let is_whole = services.len() == SERVICES.len();
+        let turn = if servers.is_some() && is_whole { TURN.acquire().await.ok() } else { None };
+        let mut platform = Self::prepare(servers, variables, turn);
         for (service, binary) in SERVICES.into_iter().filter(|(name, _)| services.contains(name)) {
             let process = platform.launch(service, binary);
             platform.processes.insert(service, process);
@@ -268,7 +277,11 @@ impl Platform {
         self.processes.get(service).is_some_and(Process::runs)
     }
 
-    fn prepare(servers: Option<&Infra>, variables: &[(&str, &str)]) -> Self {
+    fn prepare(
+        servers: Option<&Infra>,
+        variables: &[(&str, &str)],
+        turn: Option<SemaphorePermit<'static>>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
         let authority = Authority::new(&folder.path().join("tls"));
         for identity in PEOPLE {
@@ -287,6 +300,7 @@ impl Platform {
             folder,
             databases: Databases::on(servers),
             authority,
+            _turn: turn,
         }
     }
 

@@ -14,13 +14,18 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// Registers a user of this name and logs in.
+    /// Registers a user of this name, logs in, and waits until identity knows who that is.
     pub(crate) async fn register(platform: &Platform, name: &str) -> Self {
         let email = format!("{name}-{}@example.com", uuid::Uuid::now_v7().simple());
         let request = json!({"email": email, "password": PASSWORD, "display_name": name});
         let reply = platform.rest().post("/api/v1/auth/register", request).await;
         assert_eq!(reply.status, 200, "{reply:?}");
-        Self::login(platform, &email, PASSWORD).await
+        let person = Self::login(platform, &email, PASSWORD).await;
+        mainstay_testing::eventually("the user is created", async || {
+            (person.rest.get("/api/v1/users/me").await.status != 503).then_some(())
+        })
+        .await;
+        person
     }
 
     /// The administrator that the platform began with, once its role has arrived.

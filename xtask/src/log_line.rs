@@ -55,8 +55,7 @@ pub(crate) fn readable(line: &str) -> Option<Readable> {
 
 /// A record of xtask's own, in the form that services have.
 pub(crate) fn record(service: &str, message: &str) -> String {
-    let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    serde_json::json!({ "time": time, "level": "info", "message": message, "service": service })
+    serde_json::json!({ "time": now(), "level": "info", "message": message, "service": service })
         .to_string()
 }
 
@@ -66,6 +65,11 @@ pub(crate) fn timestamp(line: &str) -> Option<String> {
     record.get("time").or_else(|| record.get("timestamp"))?.as_str().map(str::to_owned)
 }
 
+/// The time as log lines state it.
+pub(crate) fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
 /// `03:04:05.678` of `2026-01-02T03:04:05.678901Z`.
 fn time_of_day(line: &str) -> String {
     let timestamp = timestamp(line).unwrap_or_default();
@@ -73,7 +77,8 @@ fn time_of_day(line: &str) -> String {
     time.chars().take("03:04:05.678".len()).collect()
 }
 
-fn plain(value: &Value) -> String {
+/// The value of a field, a text without its quotes.
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -6,40 +6,30 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 /// Id of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TraceId([u8; 16]);
+pub(crate) type TraceId = Id<16>;
 
 /// Id of a span, unique within its trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SpanId([u8; 8]);
+pub(crate) type SpanId = Id<8>;
 
-impl TraceId {
+/// An id of so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id<const N: usize>([u8; N]);
+
+impl<const N: usize> Id<N> {
     /// Of OTLP's bytes; `None` if they are too few, too many or all zero, which stands for no id.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        valid(bytes).map(Self)
+        let bytes = <[u8; N]>::try_from(bytes).ok()?;
+        bytes.iter().any(|byte| *byte != 0).then_some(Self(bytes))
     }
 }
 
-impl SpanId {
-    /// As [`TraceId::from_bytes`].
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        valid(bytes).map(Self)
-    }
-}
-
-impl fmt::Display for TraceId {
+impl<const N: usize> fmt::Display for Id<N> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hexadecimal(&self.0, formatter)
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
-impl fmt::Display for SpanId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hexadecimal(&self.0, formatter)
-    }
-}
-
-impl FromStr for TraceId {
+impl<const N: usize> FromStr for Id<N> {
     type Err = NoId;
 
     fn from_str(text: &str) -> Result<Self, NoId> {
@@ -47,21 +37,7 @@ impl FromStr for TraceId {
     }
 }
 
-impl FromStr for SpanId {
-    type Err = NoId;
-
-    fn from_str(text: &str) -> Result<Self, NoId> {
-        bytes(text).and_then(|bytes| Self::from_bytes(&bytes)).ok_or(NoId)
-    }
-}
-
-impl Serialize for TraceId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for SpanId {
+impl<const N: usize> Serialize for Id<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -70,14 +46,6 @@ impl Serialize for SpanId {
 /// The text is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoId;
-
-fn valid<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
-    <[u8; N]>::try_from(bytes).ok().filter(|bytes| bytes.iter().any(|byte| *byte != 0))
-}
-
-fn hexadecimal(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-}
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
     if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {

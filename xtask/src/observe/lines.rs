@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::ids::{SpanId, TraceId};
+use crate::log_line::{now, plain};
 
 /// The most lines.
 const MAX_LINES: usize = 20_000;
@@ -109,13 +110,14 @@ impl Line {
 
     /// Whether it has a text, given in lower case, anywhere.
     pub(crate) fn has(&self, text: &str) -> bool {
-        let plain = [&self.message, &self.target];
-        let fields = self.fields.iter().any(|(name, value)| {
-            name.contains(text) || plain_text(value).to_lowercase().contains(text)
-        });
+        let texts = [&self.message, &self.target];
+        let fields = self
+            .fields
+            .iter()
+            .any(|(name, value)| name.contains(text) || plain(value).to_lowercase().contains(text));
         let ids = self.request.iter().any(|id| id.to_lowercase().contains(text))
             || self.trace.is_some_and(|id| id.to_string().contains(text));
-        fields || ids || plain.iter().any(|it| it.to_lowercase().contains(text))
+        fields || ids || texts.iter().any(|it| it.to_lowercase().contains(text))
     }
 
     /// Records have their fields at the top or in an object of their own.
@@ -123,7 +125,7 @@ impl Line {
         if let Some(Value::Object(nested)) = record.remove("fields") {
             record.extend(nested);
         }
-        let text = |name: &str| record.get(name).map(plain_text).unwrap_or_default();
+        let text = |name: &str| record.get(name).map(plain).unwrap_or_default();
         let time = [text("time"), text("timestamp")].into_iter().find(|time| !time.is_empty());
         Self {
             number: 0,
@@ -140,17 +142,6 @@ impl Line {
                 .filter(|(name, _)| !PLACED.contains(&name.as_str()))
                 .collect(),
         }
-    }
-}
-
-fn now() -> String {
-    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
-fn plain_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 

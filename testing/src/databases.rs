@@ -5,13 +5,17 @@
 //! for each would keep the server's disk busier than the stories do. It is swept up by a later run.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use mainstay::kernel::settings::DatabaseSettings;
+use ring::{digest, hmac, pbkdf2};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Row as _};
 use uuid::Uuid;
@@ -50,8 +54,7 @@ impl Databases {
     /// If these databases are files.
     pub fn admin_url(&self) -> String {
         let postgres = self.0.as_ref().expect("the databases are on PostgreSQL");
-        let (server, _) = postgres.admin.rsplit_once('/').expect("the URL names a database");
-        format!("{server}/{}", database_of_process(&postgres.admin))
+        database_of_process(&postgres.admin).admin_url
     }
 
     /// The settings of a service's database: this file, unless the run is on real servers.
@@ -89,14 +92,14 @@ impl PostgresSchemas {
     }
 
     fn provision(&self, service: &str) -> DatabaseSettings {
-        let database = database_of_process(&self.admin);
+        let DatabaseOfProcess { name: database, admin_url } = database_of_process(&self.admin);
         let short = service.trim_end_matches("-svc").replace('-', "_");
         let schema = format!("{}{short}", self.prefix);
         let password = Uuid::now_v7().to_string();
         let statements = PROVISION
             .replace(":'service'", &format!("'{schema}'"))
-            .replace(":'password'", &format!("'{password}'"));
-        let options = options(&self.admin).database(&database);
+            .replace(":'password'", &format!("'{}'", verifier(&password)));
+        let options = options(&admin_url);
         let (host, port) = (options.get_host().to_owned(), options.get_port());
         blocking(run(options, vec![statements]));
         let url = format!("postgres://{database}_{schema}:{password}@{host}:{port}/{database}");
@@ -104,18 +107,57 @@ impl PostgresSchemas {
     }
 }
 
+/// What PostgreSQL keeps of a password (RFC 5802, section 3), made with one iteration.
+///
+/// The many iterations that are usual make it dear to guess a person's password, and each connection:
+/// without optimization they are a tenth of a second of work for the client, again and again. A random
+/// password is beyond guessing without them.
+fn verifier(password: &str) -> String {
+    let salt = Uuid::now_v7().into_bytes();
+    let mut salted = [0; digest::SHA256_OUTPUT_LEN];
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        NonZeroU32::MIN,
+        &salt,
+        password.as_bytes(),
+        &mut salted,
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+    let client_key = hmac::sign(&key, b"Client Key");
+    let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
+    let server_key = hmac::sign(&key, b"Server Key");
+    let [salt, stored_key, server_key] =
+        [salt.as_slice(), stored_key.as_ref(), server_key.as_ref()]
+            .map(|bytes| BASE64_STANDARD.encode(bytes));
+    format!("SCRAM-SHA-256$1:{salt}${stored_key}:{server_key}")
+}
+
+/// The database of this process on a server.
+#[derive(Clone)]
+struct DatabaseOfProcess {
+    name: String,
+    /// The URL for an administrator of the process's own, who connects cheaply.
+    admin_url: String,
+}
+
 /// The database of this process on a server, made when it is first needed. What processes that have
 /// ended left behind goes then.
-fn database_of_process(admin: &str) -> String {
-    static DATABASES: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+fn database_of_process(admin: &str) -> DatabaseOfProcess {
+    static DATABASES: Mutex<BTreeMap<String, DatabaseOfProcess>> = Mutex::new(BTreeMap::new());
     let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let name = format!("{PREFIX}{}_{}", seconds(), std::process::id());
-        let create =
-            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
-        blocking(run(options(admin), vec![create]));
+        let password = Uuid::now_v7().to_string();
+        let options = options(admin);
+        let (host, port) = (options.get_host(), options.get_port());
+        let admin_url = format!("postgres://{name}_admin:{password}@{host}:{port}/{name}");
+        let create = [
+            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"),
+            format!("CREATE ROLE {name}_admin SUPERUSER LOGIN PASSWORD '{}'", verifier(&password)),
+        ];
+        blocking(run(options, create.into()));
         sweep(admin);
-        name
+        DatabaseOfProcess { name, admin_url }
     };
     databases.entry(admin.to_owned()).or_insert_with(make).clone()
 }

@@ -46,14 +46,15 @@ impl Verifier {
     }
 
     async fn refresh_revocations(&self) {
-        let mut is_away = false;
+        // As with keys, that there are none yet is for the readiness of the process to say.
+        let mut is_away = true;
         loop {
             let result = self.revoked.refresh().await;
             match &result {
                 Err(error) if !is_away => {
                     tracing::warn!(%error, "ended sessions could not be fetched, the last ones hold");
                 }
-                Ok(()) if is_away => tracing::info!("ended sessions are fetched again"),
+                Ok(()) if is_away => tracing::info!("ended sessions are fetched"),
                 _ => {}
             }
             is_away = result.is_err();

@@ -9,8 +9,9 @@ use mainstay::kernel::Error;
 use mainstay::kernel::events::{Consumer, Envelope, Received, Relay};
 use prost::Message as _;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::faults::{Breaks, FaultyBus, Refuses, Silent};
+use super::faults::{Breaks, FaultyBus, Holds, Refuses, Silent};
 use crate::world::{
     USERS, World, eventually, note, note_taker, notes, notes_when, outbox, publish, text_of,
     updated,
@@ -210,4 +211,21 @@ async fn a_relay_that_is_stopped_publishes_what_is_due_first() {
     relay.stop().await;
     assert_eq!(outbox(&writer).await.len(), 0);
     assert_eq!(world.retained(USERS).await.len(), 20);
+}
+
+#[tokio::test]
+async fn what_is_written_while_a_relay_that_is_stopped_fails_goes_out_too() {
+    let world = World::new();
+    let writer = world.database("identity-svc").await;
+    let (held, go_on) = (Arc::new(Notify::new()), CancellationToken::new());
+    let fault = Holds { held: held.clone(), go_on: go_on.clone() };
+    publish(&writer, &[updated("held", 1)]).await;
+    let relay = world.relay(&writer, FaultyBus { bus: world.bus(), fault });
+
+    held.notified().await;
+    publish(&writer, &[updated("u1", 1)]).await;
+    tokio::join!(relay.stop(), async { go_on.cancel() });
+    let records = world.retained(USERS).await;
+    assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["u1:1"]);
+    assert_eq!(outbox(&writer).await.len(), 1, "what was refused waits for the next relay");
 }

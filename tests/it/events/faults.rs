@@ -9,6 +9,7 @@ use mainstay::kernel::events::{
 };
 use mainstay::kernel::{Error, Result};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// How a bus misbehaves; in all that is not stated, it does not.
 #[async_trait::async_trait]
@@ -62,6 +63,24 @@ impl Fault for Silent {
         bus.publish(records).await?;
         self.published.notify_one();
         std::future::pending().await
+    }
+}
+
+/// Holds on to what belongs to the aggregate `held` until told to go on, and then refuses it.
+pub(crate) struct Holds {
+    pub(crate) held: Arc<Notify>,
+    pub(crate) go_on: CancellationToken,
+}
+
+#[async_trait::async_trait]
+impl Fault for Holds {
+    async fn publish(&self, bus: &dyn EventBus, records: Vec<Envelope>) -> Result<()> {
+        if records.iter().any(|record| record.subject == "held") {
+            self.held.notify_one();
+            self.go_on.cancelled().await;
+            return Err(Error::unavailable("refused"));
+        }
+        bus.publish(records).await
     }
 }
 

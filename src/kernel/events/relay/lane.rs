@@ -54,6 +54,8 @@ impl<'a> Lane<'a> {
     /// Publishes until told to stop, and then what is due.
     pub(super) async fn run(mut self, stop: &CancellationToken) {
         loop {
+            // The last turn begins after the stop, so that it sees all that was committed before.
+            let last = stop.is_cancelled();
             let (rest, wait) = match self.turn().await {
                 Ok(Turn::Published) => {
                     self.failures = 0;
@@ -68,7 +70,7 @@ impl<'a> Lane<'a> {
                     (rest, Duration::ZERO)
                 }
             };
-            if stop.is_cancelled() {
+            if last {
                 return;
             }
             tokio::select! {

@@ -4,6 +4,7 @@
 //! bytes, with no message between.
 
 mod forms;
+mod slots;
 mod write;
 
 use std::borrow::Cow;

@@ -148,6 +148,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over what comes next of a field, as long as it `takes` the way in which it is written.
+    pub(super) fn skip_more(
+        &mut self,
+        number: u32,
+        takes: impl Fn(WireType) -> bool,
+    ) -> Result<()> {
+        while !self.is_empty() {
+            let mut ahead = *self;
+            let (next, wire_type) = ahead.tag()?;
+            if next != number || !takes(wire_type) {
+                break;
+            }
+            ahead.skip(number, wire_type)?;
+            *self = ahead;
+        }
+        Ok(())
+    }
+
     fn skip_within(&mut self, number: u32, wire_type: WireType, depth: u32) -> Result<()> {
         match wire_type {
             WireType::Varint => self.varint().map(drop),

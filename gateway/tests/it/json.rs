@@ -1,6 +1,7 @@
 //! Messages from the wire to JSON: the same as a reader of whole messages makes of them.
 
 use gateway::{JsonPlan, Spelling};
+use prost::Message as _;
 use prost::encoding::{self, WireType, encode_key, encode_varint};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
@@ -57,8 +58,30 @@ fn any_message_is_written_as_a_reader_of_whole_messages_writes_it() {
             let wire = Random(StdRng::seed_from_u64(seed)).message(&kinds, 3);
             let wanted = expected(&kinds, spelling, &wire);
             assert!(wanted.is_some(), "seed {seed} makes no message");
-            let found = by(&plan, &kinds, &wire).map(|text| parsed(&text));
-            assert_eq!(found, wanted, "seed {seed}, {spelling:?}");
+            let found = by(&plan, &kinds, &wire);
+            assert_eq!(found.as_deref().map(parsed), wanted, "seed {seed}, {spelling:?}");
+            // As nearly all messages come: the fields by their numbers, each once.
+            let orderly = DynamicMessage::decode(kinds.clone(), &*wire).unwrap().encode_to_vec();
+            assert_eq!(by(&plan, &kinds, &orderly), found, "seed {seed}, {spelling:?}, in order");
+        }
+    }
+}
+
+#[test]
+fn texts_of_all_lengths_have_their_escapes() {
+    let kinds = kinds();
+    let plan = JsonPlan::compile([kinds.clone()], Spelling::Canonical);
+    for length in 0..40 {
+        for special in ["x", "\"", "\\", "\u{0}", "\u{1f}", "\u{7f}", "\u{80}", "\u{ffff}"] {
+            for at in 0..=length {
+                let text = format!("{}{special}{}", " ".repeat(at), "~".repeat(length - at));
+                let written = by(&plan, &kinds, &field_bytes(14, text.as_bytes())).unwrap();
+                let wanted = serde_json::to_string(&text).unwrap();
+                assert_eq!(
+                    written.strip_prefix("{\"stringValue\":"),
+                    Some(&*format!("{wanted}}}"))
+                );
+            }
         }
     }
 }

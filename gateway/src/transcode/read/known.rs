@@ -85,7 +85,7 @@ fn seconds_and_nanos(out: &mut Wire, (seconds, nanos): (i64, i32)) {
 
 /// Field paths are accepted in both spellings, as field names are.
 fn field_mask(out: &mut Wire, text: &str) {
-    for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+    for path in text.split(',').filter(|path| !path.is_empty()) {
         out.tag(PATHS);
         let begin = out.begin();
         for byte in path.bytes() {

@@ -38,32 +38,33 @@ impl Writer<'_> {
         }
         let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY) as u32);
         let (year, month, day) = date(days);
-        let mut text = *b"\"0000-00-00T00:00:00.000000000";
-        for (number, digits) in [
-            (year, 1..5),
-            (month, 6..8),
-            (day, 9..11),
-            (second / 3600, 12..14),
-            (second / 60 % 60, 15..17),
-            (second % 60, 18..20),
-            (nanos as u32, 21..30),
-        ] {
-            let mut rest = number;
-            for digit in text.get_mut(digits).unwrap_or_default().iter_mut().rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
-        }
-        // No digits of the second, three, six or nine: as many as it takes.
-        let length = match nanos {
-            0 => 20,
-            nanos if nanos % 1_000_000 == 0 => 24,
-            nanos if nanos % 1_000 == 0 => 27,
-            _ => text.len(),
-        };
-        self.out.extend_from_slice(text.get(..length).unwrap_or_default());
+        let parts =
+            [year / 100, year % 100, month, day, second / 3600, second / 60 % 60, second % 60];
+        let [c, y, mo, d, h, mi, s] =
+            parts.map(|part| [b'0' + (part / 10) as u8, b'0' + (part % 10) as u8]);
+        self.out.extend_from_slice(&[
+            b'"', c[0], c[1], y[0], y[1], b'-', mo[0], mo[1], b'-', d[0], d[1], b'T', h[0], h[1],
+            b':', mi[0], mi[1], b':', s[0], s[1],
+        ]);
+        self.fraction(nanos as u32);
         self.out.extend_from_slice(b"Z\"");
         Ok(())
+    }
+
+    /// Billionths with no digits, three, six or nine: as many as it takes.
+    fn fraction(&mut self, nanos: u32) {
+        let (mut rest, length) = match nanos {
+            0 => return,
+            nanos if nanos.is_multiple_of(1_000_000) => (nanos / 1_000_000, 4),
+            nanos if nanos.is_multiple_of(1_000) => (nanos / 1_000, 7),
+            nanos => (nanos, 10),
+        };
+        let mut text = *b".000000000";
+        for digit in text.get_mut(1..length).unwrap_or_default().iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.out.extend_from_slice(text.get(..length).unwrap_or_default());
     }
 
     fn duration(&mut self, wire: &[u8]) -> Result<()> {
@@ -188,19 +189,18 @@ enum Dynamic<'a> {
     List(Cow<'a, [u8]>),
 }
 
-/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar without end: counted in
-/// eras of 400 years from a first of March, so that a leap day is the last of its year.
+/// Year, month and day of a day of the years 1 to 9999, counted from 1970-01-01, in the Gregorian
+/// calendar: in eras of 400 years from a first of March, so that a leap day is the last of its year.
 fn date(days_since_1970: i64) -> (u32, u32, u32) {
-    const ERA: i64 = 146_097;
-    let days = days_since_1970 + 719_468;
-    let (era, day) = (days.div_euclid(ERA), days.rem_euclid(ERA));
+    const ERA: u32 = 146_097;
+    let days = (days_since_1970 + 719_468) as u32;
+    let (era, day) = (days / ERA, days % ERA);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + i64::from(month <= 2);
-    (year as u32, month as u32, day as u32)
+    (era * 400 + year + u32::from(month <= 2), month, day)
 }
 
 fn seconds_and_nanos(wire: &[u8]) -> Result<(i64, i32)> {

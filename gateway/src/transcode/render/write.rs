@@ -1,56 +1,36 @@
-//! One message from the wire to JSON, in one pass over each level: where each field stands is noted
-//! first, for fields may come in any order and more than once; then they are written.
+//! One message from the wire to JSON. Whoever writes protobuf nearly always has the fields in the order
+//! of their numbers, each once: they are written as they are read. Fields may come in any order and more
+//! than once, though: where that shows, it is noted first where each field stands.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::slots::Slot;
 use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
 use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
 /// Messages within messages that are read at most, as protobuf's own readers have it.
 const DEEPEST: u32 = 100;
 
+/// What a field is not, whichever way it is read.
+pub(super) const OTHER_TYPE: Malformed =
+    Malformed("a field has another type than the contract says");
+
 /// Writes JSON.
 pub(super) struct Writer<'p> {
     pub(super) plan: &'p JsonPlan,
     pub(super) out: Vec<u8>,
     /// Of each message that is being written, from the outermost on.
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     depth: u32,
-}
-
-/// Where a field stands in its message.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Slot {
-    /// How often it comes.
-    count: u32,
-    /// Where the first tag begins.
-    begin: u32,
-    /// Where the last value begins.
-    value: u32,
-    /// Where it ends.
-    end: u32,
-}
-
-impl Slot {
-    /// From the first tag to the end of the last value.
-    fn part(self, wire: &[u8]) -> &[u8] {
-        wire.get(self.begin as usize..self.end as usize).unwrap_or_default()
-    }
-
-    /// The text of a field that is one; `None` if it is not set or empty.
-    pub(super) fn text<'a>(&self, wire: &'a [u8]) -> Result<Option<&'a str>> {
-        match self.count {
-            0 => Ok(None),
-            _ => Ok(Some(Reader::from(wire, self.value as usize).text()?)
-                .filter(|text| !text.is_empty())),
-        }
-    }
+    /// Whether no message had its fields in another order so far. After the first that has, none is tried
+    /// that way, so that little is written in vain.
+    orderly: bool,
 }
 
 impl<'p> Writer<'p> {
     pub(super) fn new(plan: &'p JsonPlan, out: Vec<u8>) -> Self {
-        Self { plan, out, slots: Vec::new(), depth: 0 }
+        Self { plan, out, slots: Vec::new(), depth: 0, orderly: true }
     }
 
     /// Writes a message in its form.
@@ -77,9 +57,58 @@ impl<'p> Writer<'p> {
 
     fn object(&mut self, message: &Message, wire: &[u8]) -> Result<()> {
         self.out.push(b'{');
-        self.object_members(message, wire, &mut true)?;
+        let begin = self.out.len();
+        if !(self.orderly && self.members_in_order(message, wire)?) {
+            self.orderly = false;
+            self.out.truncate(begin);
+            self.object_members(message, wire, &mut true)?;
+        }
         self.out.push(b'}');
         Ok(())
+    }
+
+    /// Writes the members of an object as its fields come. `false` if they come in another order than that
+    /// of their numbers, or more than once: what was written is worthless then.
+    fn members_in_order(&mut self, message: &Message, wire: &[u8]) -> Result<bool> {
+        let (mut reader, mut next) = (Reader::new(wire), 0);
+        let (mut first, mut in_oneof) = (true, false);
+        while !reader.is_empty() {
+            let begin = reader.position();
+            let (number, wire_type) = reader.tag()?;
+            let found = message.place(number, next);
+            let Some((place, field)) = found.and_then(|at| Some((at, message.fields.get(at)?)))
+            else {
+                reader.skip(number, wire_type)?;
+                continue;
+            };
+            // Of a oneof the last member counts; which fields are of the same one is not looked at here.
+            let rivals = !field.rivals.is_empty();
+            if place < next || (in_oneof && rivals) {
+                return Ok(false);
+            }
+            if !field.takes(wire_type) {
+                return Err(OTHER_TYPE);
+            }
+            for unset in message.fields.get(next..place).unwrap_or_default() {
+                self.member(unset, Slot::default(), wire, &mut first)?;
+            }
+            (next, in_oneof) = (place + 1, in_oneof || rivals);
+            if field.shape == Shape::Single {
+                self.member_with(&field.key, field, &mut first, |writer| {
+                    writer.value(field.kind, &mut reader)
+                })?;
+                continue;
+            }
+            let value = reader.position();
+            reader.skip(number, wire_type)?;
+            reader.skip_more(number, |wire_type| field.takes(wire_type))?;
+            let slot = Slot::new(begin, value, reader.position())?;
+            self.member(field, slot, wire, &mut first)?;
+        }
+        for unset in message.fields.get(next..).unwrap_or_default() {
+            self.member(unset, Slot::default(), wire, &mut first)?;
+        }
+        Ok(true)
     }
 
     /// Writes the members of an object, some of which may have been written already.
@@ -104,56 +133,6 @@ impl<'p> Writer<'p> {
         })
     }
 
-    /// Notes where the fields of a message stand, for as long as `with` runs.
-    pub(super) fn with_slots<T>(
-        &mut self,
-        message: &Message,
-        wire: &[u8],
-        with: impl FnOnce(&mut Self, Slots) -> Result<T>,
-    ) -> Result<T> {
-        let base = self.slots.len();
-        self.slots.resize(base + message.fields.len(), Slot::default());
-        self.scan(message, wire, base)?;
-        let outcome = with(self, Slots { base })?;
-        self.slots.truncate(base);
-        Ok(outcome)
-    }
-
-    fn scan(&mut self, message: &Message, wire: &[u8], base: usize) -> Result<()> {
-        if u32::try_from(wire.len()).is_err() {
-            return Err(Malformed("it is larger than messages may be"));
-        }
-        let slots = self.slots.get_mut(base..).unwrap_or_default();
-        let (mut reader, mut before) = (Reader::new(wire), 0);
-        while !reader.is_empty() {
-            let begin = reader.position();
-            let (number, wire_type) = reader.tag()?;
-            let value = reader.position();
-            reader.skip(number, wire_type)?;
-            let Some(place) = message.place(number, before) else { continue };
-            let (Some(field), Some(slot)) = (message.fields.get(place), slots.get_mut(place))
-            else {
-                continue;
-            };
-            if !field.takes(wire_type) {
-                return Err(Malformed("a field has another type than the contract says"));
-            }
-            before = place;
-            if slot.count == 0 {
-                slot.begin = begin as u32;
-            }
-            slot.count = slot.count.saturating_add(1);
-            (slot.value, slot.end) = (value as u32, reader.position() as u32);
-            // Of a oneof the last member counts.
-            for rival in &field.rivals {
-                if let Some(slot) = slots.get_mut(usize::from(*rival)) {
-                    slot.count = 0;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Writes a field as a member of an object, if it is to be written.
     pub(super) fn member(
         &mut self,
@@ -174,19 +153,29 @@ impl<'p> Writer<'p> {
         wire: &[u8],
         first: &mut bool,
     ) -> Result<()> {
-        let every = self.plan.spelling == Spelling::Contract;
-        if slot.count == 0 && (field.presence || !every) {
+        if slot.count == 0 && (field.presence || self.plan.spelling != Spelling::Contract) {
             return Ok(());
         }
+        self.member_with(key, field, first, |writer| writer.value_or_default(field, slot, wire))
+    }
+
+    fn member_with(
+        &mut self,
+        key: &[u8],
+        field: &Field,
+        first: &mut bool,
+        write: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         let begin = self.out.len();
         if !*first {
             self.out.push(b',');
         }
         self.out.extend_from_slice(key);
         let value = self.out.len();
-        self.value_or_default(field, slot, wire)?;
+        write(self)?;
         // Set, but to the default, which is as good as not set.
-        if !field.presence && !every && self.out.get(value..) == Some(&*field.default) {
+        let may_be_left_out = !field.presence && self.plan.spelling != Spelling::Contract;
+        if may_be_left_out && self.out.get(value..) == Some(&*field.default) {
             self.out.truncate(begin);
         } else {
             *first = false;
@@ -343,9 +332,7 @@ impl<'p> Writer<'p> {
     /// A text; most need neither escapes nor a check that they are UTF-8.
     fn text(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let text = reader.bytes()?;
-        let is_plain = |byte: u8| (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
-        // Every byte is looked at, with no way out between, so that many are looked at at once.
-        if text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+        if is_plain(text) {
             self.out.push(b'"');
             self.out.extend_from_slice(text);
             self.out.push(b'"');
@@ -386,24 +373,35 @@ impl<'p> Writer<'p> {
     }
 }
 
-/// The slots of one message.
-#[derive(Clone, Copy)]
-pub(super) struct Slots {
-    base: usize,
-}
-
-impl Slots {
-    pub(super) fn at(self, writer: &Writer<'_>, place: usize) -> Slot {
-        writer.slots.get(self.base + place).copied().unwrap_or_default()
-    }
-}
-
 impl Field {
-    fn takes(&self, wire_type: WireType) -> bool {
+    /// Whether a value of it may be written so.
+    pub(super) fn takes(&self, wire_type: WireType) -> bool {
         let own = self.kind.wire_type();
         wire_type == own
             || (self.shape == Shape::List && wire_type == WireType::Bytes && own != WireType::Bytes)
     }
+}
+
+/// Whether a text is ASCII that needs no escapes. Eight bytes are looked at at once.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let special = |word: u64| {
+        // A byte is below another when taking that one from it borrows.
+        let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let escapes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        (word | below(word, 0x20) | quotes | escapes) & HIGH
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| found | special(u64::from_le_bytes(*word)));
+    // The last bytes once more with some before them; a text that is shorter, one by one.
+    let rest = match text.last_chunk::<8>() {
+        Some(last) => special(u64::from_le_bytes(*last)),
+        None => rest.iter().fold(0, |found, byte| found | special(ONES * u64::from(*byte))),
+    };
+    found | rest == 0
 }
 
 fn not_finite(value: f64) -> &'static str {

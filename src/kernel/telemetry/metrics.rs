@@ -92,8 +92,8 @@ struct RetryLabels {
 /// Labels of `mainstay_job_runs_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
-    /// The job's name.
-    job: String,
+    /// The job's name. A label `job` would be Prometheus' own, of the target.
+    job_name: String,
     /// `ok`, `failed`, `lost` or `released`.
     outcome: &'static str,
 }
@@ -268,7 +268,7 @@ impl Metrics {
 
     /// A job ran, and ended as `outcome`: `ok`, `failed`, `lost` or `released`.
     pub fn job_run(&self, job: &str, outcome: &'static str) {
-        self.0.job_runs.get_or_create(&JobLabels { job: job.to_owned(), outcome }).inc();
+        self.0.job_runs.get_or_create(&JobLabels { job_name: job.to_owned(), outcome }).inc();
     }
 
     /// Whether Redis is away: 0 where there is none.

@@ -15,8 +15,7 @@ const UNITS: [&str; 4] = ["", "_seconds", "_bytes", "_ratio"];
 /// Whether a target answers, which Prometheus itself says.
 const OF_PROMETHEUS: &str = "up";
 
-/// Labels that Prometheus gives: those of a target, and the bounds of buckets. A label of ours of the
-/// same name becomes `exported_…`.
+/// Labels that Prometheus gives: those of a target, and the bounds of buckets.
 const TARGET_LABELS: [&str; 7] =
     ["namespace", "pod", "container", "instance", "job", "endpoint", "le"];
 
@@ -65,11 +64,8 @@ impl Exported {
     /// The labels of an expression that no metric has and that it does not make itself.
     fn unknown_labels<'a>(&self, expression: &'a str) -> BTreeSet<&'a str> {
         let is_made = |label: &str| expression.contains(&format!("\"{label}\""));
-        let is_known = |label: &str| {
-            let own = label.strip_prefix("exported_").filter(|own| TARGET_LABELS.contains(own));
-            self.labels.contains(own.unwrap_or(label))
-        };
-        labels(expression).into_iter().filter(|it| !is_known(it) && !is_made(it)).collect()
+        let is_known = |label: &str| self.labels.contains(label) || is_made(label);
+        labels(expression).into_iter().filter(|label| !is_known(label)).collect()
     }
 
     fn is_exported(&self, name: &str) -> bool {
@@ -185,11 +181,10 @@ mod tests {
             "mainstay_dead_letters_total{} rpc_call_seconds_count{} body_size_bytes_sum{} up{}";
         assert_eq!(exported.unknown_metrics(known), BTreeSet::new());
         assert_eq!(exported.unknown_metrics("mainstay_dead{}"), BTreeSet::from(["mainstay_dead"]));
-        let known =
-            "sum by (consumer, exported_job, le) (label_replace(a{job=\"b\"}, \"id\")) by (id)";
+        let known = "sum by (consumer, job, le) (label_replace(a{job=\"b\"}, \"id\")) by (id)";
         assert_eq!(exported.unknown_labels(known), BTreeSet::new());
-        let unknown = exported.unknown_labels("sum by (exported_consumer, So) (a{b=\"c\"})");
-        assert_eq!(unknown, BTreeSet::from(["So", "b", "exported_consumer"]));
+        let unknown = exported.unknown_labels("sum by (exported_job, So) (a{b=\"c\"})");
+        assert_eq!(unknown, BTreeSet::from(["So", "b", "exported_job"]));
     }
 
     #[test]

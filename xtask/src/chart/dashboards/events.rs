@@ -57,8 +57,8 @@ fn jobs() -> Row {
         "Jobs and sagas",
         vec![
             graph("Runs by outcome", "reqps").query(
-                rate("job, exported_job, outcome", "mainstay_job_runs_total"),
-                "{{job}} {{exported_job}} {{outcome}}",
+                rate("job, job_name, outcome", "mainstay_job_runs_total"),
+                "{{job}} {{job_name}} {{outcome}}",
             ),
             graph("Oldest job that is due", "s")
                 .red_from(300.0)

@@ -139,8 +139,8 @@ fn jobs() -> Row {
         "Jobs and sagas",
         vec![
             graph("Runs", "reqps").wide(8).query(
-                rate("exported_job, outcome", "mainstay_job_runs_total"),
-                "{{exported_job}} {{outcome}}",
+                rate("job_name, outcome", "mainstay_job_runs_total"),
+                "{{job_name}} {{outcome}}",
             ),
             graph("Oldest that is due", "s")
                 .wide(8)

@@ -279,6 +279,29 @@ async fn a_caller_that_goes_ends_the_call_and_so_does_its_deadline() {
     feed.calls_under_way(0).await;
 }
 
+#[tokio::test]
+async fn a_stream_ends_with_the_session_in_whose_name_it_began() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let mut client = GrpcClient::new(&world);
+    // A WatchShelfRequest has the same fields.
+    let shelf = WatchRequest { topic: "s1".into(), after: "wait".into() };
+    let request = as_user(&world, USER, shelf);
+    let items = call!(client, server_streaming, request, "/feed.v1.FeedService/WatchShelf");
+    let mut items: Streaming<Item> = items.unwrap().into_inner();
+    items.message().await.unwrap().expect("an item comes first");
+    feed.calls_under_way(1).await;
+    world.auth.end_session(USER);
+    let ended = loop {
+        match items.message().await {
+            Ok(item) => assert!(item.is_some(), "it is told why it ends"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"));
+    feed.calls_under_way(0).await;
+}
+
 /// One message, or the trailers, by the flag of its frame.
 fn frames(mut body: Bytes) -> Vec<(u8, Bytes)> {
     let mut frames = Vec::new();

@@ -23,8 +23,8 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{decode_header, errors::ErrorKind, get_current_timestamp};
-// Every call with a token pays for its digest: ring's costs half of sha2's where the processor has no
-// instructions for it.
+// Every call with a token pays for its digest; ring's is written for processors without instructions
+// for it, too.
 use ring::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use serde::{Deserialize, Serialize};
 

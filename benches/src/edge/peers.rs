@@ -12,12 +12,17 @@ use prost_types::compiler::{CodeGeneratorRequest, CodeGeneratorResponse};
 /// The file that code is generated for.
 const FILE: &str = "edge/v1/edge.proto";
 
-/// Generators of Go, with what each is told.
-const GENERATORS: [(&str, &str); 3] = [
-    ("google.golang.org/protobuf/cmd/protoc-gen-go", "paths=source_relative"),
-    ("google.golang.org/grpc/cmd/protoc-gen-go-grpc", "paths=source_relative"),
-    ("github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway", "paths=source_relative"),
+/// Generators of Go.
+const GENERATORS: [&str; 3] = [
+    "google.golang.org/protobuf/cmd/protoc-gen-go",
+    "google.golang.org/grpc/cmd/protoc-gen-go-grpc",
+    "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway",
 ];
+
+/// What each of them is told: our copies of Google's files do not say where their Go is.
+const PARAMETER: &str = "paths=source_relative,\
+    Mgoogle/api/annotations.proto=google.golang.org/genproto/googleapis/api/annotations,\
+    Mgoogle/api/http.proto=google.golang.org/genproto/googleapis/api/annotations";
 
 /// The program around what is generated.
 const MAIN: &str = include_str!("../../peers/grpc-gateway/main.go");
@@ -42,10 +47,10 @@ fn grpc_gateway(folder: &Path, descriptors: &[u8]) -> anyhow::Result<()> {
     let (bin, source) = (folder.join("bin"), folder.join("grpc-gateway"));
     let generated = source.join("edgev1");
     std::fs::create_dir_all(&generated)?;
-    for (package, parameter) in GENERATORS {
+    for package in GENERATORS {
         run(Command::new("go").args(["install", &format!("{package}@latest")]).env("GOBIN", &bin))?;
         let name = package.rsplit('/').next().unwrap_or(package);
-        for file in generate(&bin.join(name), parameter, descriptors)?.file {
+        for file in generate(&bin.join(name), descriptors)?.file {
             let path = Path::new(file.name()).file_name().context("a file without a name")?;
             std::fs::write(generated.join(path), file.content())?;
         }
@@ -58,14 +63,10 @@ fn grpc_gateway(folder: &Path, descriptors: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Runs a generator, which takes a request on its standard input.
-fn generate(
-    generator: &Path,
-    parameter: &str,
-    descriptors: &[u8],
-) -> anyhow::Result<CodeGeneratorResponse> {
+fn generate(generator: &Path, descriptors: &[u8]) -> anyhow::Result<CodeGeneratorResponse> {
     let mut request = CodeGeneratorRequest {
         file_to_generate: vec![FILE.to_owned()],
-        parameter: Some(parameter.to_owned()),
+        parameter: Some(PARAMETER.to_owned()),
         ..CodeGeneratorRequest::default()
     }
     .encode_to_vec();
@@ -81,6 +82,7 @@ fn generate(
         .with_context(|| format!("{} cannot be started", generator.display()))?;
     child.stdin.take().context("no standard input")?.write_all(&request)?;
     let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{} failed ({})", generator.display(), output.status);
     let response = CodeGeneratorResponse::decode(output.stdout.as_slice())?;
     ensure!(response.error.is_none(), "{}: {}", generator.display(), response.error());
     Ok(response)

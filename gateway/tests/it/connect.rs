@@ -10,8 +10,10 @@ use mainstay::kernel::channel::framed;
 use mainstay_testing::Reply;
 use prost::Message as _;
 use serde_json::{Value as Json, json};
+use tonic_types::StatusExt as _;
 
 use crate::feed::{Feed, Item, Note, WatchRequest, item};
+use crate::grpc::GrpcClient;
 use crate::world::{OTHER, USER, World};
 
 const LIBRARY: &str = "/library.v1.LibraryService";
@@ -177,6 +179,24 @@ async fn streams_are_frames_whose_last_says_how_it_ended() {
     let collect = format!("{FEED}/Collect");
     let reply = post(&world, Some(USER), &collect, "application/connect+proto", body.into()).await;
     assert_eq!(streamed(&reply).0.len(), 1);
+}
+
+#[tokio::test]
+async fn what_another_server_says_of_an_error_reaches_the_caller_but_for_what_is_its_own() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let reply =
+        unary(&world, None, &format!("{FEED}/GetItem"), json!({ "topic": "strange" })).await;
+    assert_eq!(refused(&reply, 404), "not_found");
+    let details = reply.expect(404)["details"].as_array().unwrap().clone();
+    let kinds: Vec<&str> = details.iter().map(|detail| detail["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["google.rpc.ErrorInfo", "google.rpc.Help"]);
+
+    let status = GrpcClient::new(&world).watch("strange").await.unwrap_err();
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().domain, "feed.example");
+    assert_eq!(details.help().unwrap().links[0].url, "https://feed.example/hours");
+    assert!(details.debug_info().is_none(), "{details:?}");
 }
 
 #[tokio::test]

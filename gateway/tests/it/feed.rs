@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tonic::server::{Grpc, NamedService};
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
+use tonic_types::{ErrorDetails, HelpLink, StatusExt as _};
 use tower::service_fn;
 
 use crate::library::descriptors;
@@ -179,6 +180,7 @@ impl Feed {
         let topic = request.into_inner().topic;
         match topic.as_str() {
             "none" => return Err(Error::new(NOT_FOUND, "there is no such item").into()),
+            "strange" => return Err(strange()),
             "slow" => std::future::pending().await,
             _ => {}
         }
@@ -196,6 +198,7 @@ impl Feed {
         let lent = || Err(crate::library::fail("conflict").into());
         let items: BoxStream<'static, Result<Item, Status>> = match topic.as_str() {
             "none" => return Err(Error::new(NOT_FOUND, "there is no such feed").into()),
+            "strange" => return Err(strange()),
             "early-error" => stream::iter([lent()]).boxed(),
             "late-error" => items(2).chain(stream::iter([lent()])).boxed(),
             "silent" => stream::pending().boxed(),
@@ -305,6 +308,16 @@ fn with_cost(response: Response) -> Response {
 
 pub(crate) fn item(id: usize) -> Item {
     Item { id: id.to_string(), body_text: format!("item {id}") }
+}
+
+/// An error in the manner of another server, with details of which the platform has none.
+fn strange() -> Status {
+    let mut details = ErrorDetails::new();
+    details
+        .set_error_info("CLOSED", "feed.example", std::collections::HashMap::new())
+        .set_help(vec![HelpLink::new("opening hours", "https://feed.example/hours")])
+        .set_debug_info(vec!["at feed.rs:12".to_owned()], "lock of row 7");
+    Status::with_error_details(tonic::Code::NotFound, "closed", details)
 }
 
 impl NamedService for Feed {

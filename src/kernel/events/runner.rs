@@ -157,10 +157,22 @@ impl Runner {
         self.status.set_state(state);
     }
 
-    fn report_lag(&self, lag: i64) {
+    /// Whoever can count what is left can take it, and nobody else: a client of the broker may wait for it
+    /// in silence.
+    fn report_lag(&self, counted: Result<i64>) {
         let group = self.status.group();
-        self.status.set_lag(lag);
-        self.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
+        match counted {
+            Ok(lag) => {
+                self.set_state(ConsumerState::Consuming);
+                self.status.set_lag(lag);
+                self.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
+            }
+            Err(error) => {
+                let reason = describe(&error);
+                tracing::debug!(consumer = group, error = reason, "cannot count what is left");
+                self.set_state(ConsumerState::Waiting { reason, failures: 1 });
+            }
+        }
     }
 
     async fn renew(&self, session: &str) {
@@ -195,7 +207,7 @@ impl Turn<'_> {
         let mut report = every(REPORT_INTERVAL);
         let (mut look, mut renewal) = (every(REDELIVERY_INTERVAL), every(RENEWAL_INTERVAL));
         // Subscribing may succeed where taking events does not: a consumer that died is well again
-        // when it has held out until its first report, or has taken an event.
+        // when it has held out until its first report and what is left was counted, or has taken an event.
         if *failures == 0 {
             runner.set_state(ConsumerState::Consuming);
         }
@@ -216,12 +228,14 @@ impl Turn<'_> {
                 () = runner.status.redelivery().notified() => self.take_redeliveries().await,
                 _ = report.tick() => {
                     *failures = 0;
-                    runner.set_state(ConsumerState::Consuming);
                     if self.counting.is_empty() {
                         self.counting.spawn(subscription.lag());
                     }
                 }
-                Some(Ok(Ok(lag))) = self.counting.join_next() => runner.report_lag(lag),
+                Some(Ok(counted)) = self.counting.join_next() => {
+                    *failures = u32::from(counted.is_err());
+                    runner.report_lag(counted);
+                }
             }
         }
     }

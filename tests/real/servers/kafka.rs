@@ -97,6 +97,8 @@ fn has_broker(folder: &Path) -> bool {
         .any(|name| name.starts_with(BROKER_JAR))
 }
 
+/// The controller lets a broker in anew only when the session has ended that it had before it was killed: a
+/// short one, for there is but this one.
 fn properties(folder: &Path, port: u16, controller: u16) -> String {
     let data = folder.join("data").display().to_string();
     format!(
@@ -114,6 +116,8 @@ fn properties(folder: &Path, port: u16, controller: u16) -> String {
          transaction.state.log.min.isr=1\n\
          group.initial.rebalance.delay.ms=0\n\
          group.min.session.timeout.ms=1000\n\
+         broker.session.timeout.ms=3000\n\
+         broker.heartbeat.interval.ms=500\n\
          log.cleaner.dedupe.buffer.size=33554432\n"
     )
 }

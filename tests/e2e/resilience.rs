@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::Method;
 use mainstay_testing::{Platform, eventually};
 use serde_json::json;
@@ -72,6 +73,31 @@ async fn a_killed_service_answers_503_and_is_back_when_it_is() {
         (ada.rest.get("/api/v1/users/me").await.status == 200).then_some(())
     })
     .await;
+}
+
+/// Half of what the chart lets the process have.
+const MOST_MEMORY_KIB: u64 = 256 * 1024;
+
+#[tokio::test]
+async fn a_flood_of_logins_takes_the_memory_of_the_few_that_are_hashed_at_once() {
+    let hashes = [
+        ("MAINSTAY_GATEWAY__RATES__AUTH__DEFAULT", "1000000/1m"),
+        ("MAINSTAY_AUTH__PASSWORD_CONCURRENCY", "2"),
+    ];
+    let mut platform = Platform::start_with(&[&UNLIMITED[..], &hashes].concat()).await;
+    let rest = platform.rest();
+    let logins = stream::iter(0..150).map(|number| {
+        let email = format!("nobody-{number}@example.com");
+        let credentials = json!({ "email": email, "password": PASSWORD });
+        async { rest.post("/api/v1/auth/login", credentials).await.status }
+    });
+    let answers: Vec<u16> = logins.buffer_unordered(16).collect().await;
+    assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
+    let process = platform.process_ids()["auth-svc"].unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < MOST_MEMORY_KIB, "auth took {peak} KiB at most");
 }
 
 #[tokio::test]

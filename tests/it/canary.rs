@@ -2,12 +2,19 @@
 //! the platform writes something down.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
+use mainstay::contract::operations::proto::{GetDeadLetterRequest, ListDeadLettersRequest};
+use mainstay::contract::operations::{GrpcOperationsClient, OPERATOR, OperationsClient as _};
+use mainstay::contract::proto::mainstay::auth::v1::AccountRegistered;
 use mainstay::contract::{audit, auth, authz, billing, identity};
+use mainstay::kernel::events::Envelope;
 use mainstay_testing::{Platform, binary, command, eventually};
+use prost::{Message as _, Name as _};
 use serde_json::{Value, json};
 
 use crate::telemetry::collector::Collector;
@@ -29,17 +36,23 @@ const SETTING: &str = "canarySettingKey0123456789abcdefghijklmnopqrstuv";
 #[tokio::test]
 async fn what_is_secret_or_personal_is_found_nowhere() {
     let collector = Collector::start().await;
+    // As in production: a process is told where its secrets lie, not what they are.
+    let mut secret_file = tempfile::NamedTempFile::new().unwrap();
+    secret_file.write_all(SETTING.as_bytes()).unwrap();
+    let secret_file = secret_file.path().to_str().unwrap();
     let variables = [
         ("MAINSTAY_TELEMETRY__OTLP_ENDPOINT", &*collector.endpoint()),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
         ("MAINSTAY_TELEMETRY__LOG_FILTER", "debug"),
         ("MAINSTAY_TELEMETRY__LOG_BURST", "0"),
-        ("MAINSTAY_TELEMETRY__SUBJECT_KEY", SETTING),
-        ("MAINSTAY_GATEWAY__CURSOR_KEY", SETTING),
-        ("MAINSTAY_AUDIT__CHECKPOINT_KEY", SETTING),
+        ("MAINSTAY_TELEMETRY__SUBJECT_KEY_FILE", secret_file),
+        ("MAINSTAY_GATEWAY__CURSOR_KEY_FILE", secret_file),
+        ("MAINSTAY_AUDIT__CHECKPOINT_KEY_FILE", secret_file),
+        ("MAINSTAY_EVENTS__MAX_ATTEMPTS", "2"),
     ];
-    let platform = Platform::start_with(&variables).await;
+    let mut platform = Platform::start_with(&variables).await;
     let planted = plant(&platform).await;
+    let letter = dead_letter(&platform).await;
     eventually("spans of the calls and of what consumers did", async || {
         let spans = collector.all();
         (spans.contains("handle event") && spans.contains("AuthService/Login")).then_some(())
@@ -54,6 +67,10 @@ async fn what_is_secret_or_personal_is_found_nowhere() {
             told.insert(format!("{page} of {service}"), admin.get(page).await.text());
         }
     }
+    for (service, process) in platform.process_ids() {
+        told.insert(format!("the environment of {service}"), environment(process.unwrap()));
+    }
+    told.insert("the dead letter".into(), letter);
     told.insert("the traces".into(), collector.all());
     told.insert("error replies".into(), planted.error_replies.clone());
     told.insert("--print-settings".into(), printed_settings(platform.path()));
@@ -133,6 +150,48 @@ async fn plant(platform: &Platform) -> Planted {
     }
     let error_replies = replies.iter().map(|reply| reply.text() + "\n").collect();
     Planted { tokens, user_id: signed_in.id.clone(), error_replies }
+}
+
+/// An event that identity cannot take: another account with the address of the user who is there. What an
+/// operator sees of it who has no reason to see more.
+async fn dead_letter(platform: &Platform) -> String {
+    let user_id = uuid::Uuid::now_v7().to_string();
+    let registered = AccountRegistered {
+        user_id: user_id.clone(),
+        email: EMAIL.to_owned(),
+        display_name: NAME.to_owned(),
+        ..AccountRegistered::default()
+    };
+    let event = Envelope {
+        id: uuid::Uuid::now_v7().to_string(),
+        source: "/auth-svc".into(),
+        r#type: AccountRegistered::full_name(),
+        subject: user_id,
+        time: Some(SystemTime::now().into()),
+        topic: "auth.accounts".into(),
+        data: registered.encode_to_vec(),
+        ..Envelope::default()
+    };
+    platform.bus().publish(vec![event]).await.unwrap();
+    // It finds the service for as long as it is there.
+    let mesh = platform.client(OPERATOR);
+    let operations = GrpcOperationsClient::new(mesh.channel(identity::SERVICE).unwrap());
+    let listed = eventually("the event is given up", async || {
+        let listed = operations.list_dead_letters(ListDeadLettersRequest::default()).await;
+        // At first the service has not been found yet.
+        listed.ok()?.dead_letters.first().cloned()
+    })
+    .await;
+    let shown = operations.get_dead_letter(GetDeadLetterRequest { letter_id: listed.id.clone() });
+    format!("{listed:?}\n{:?}", shown.await.unwrap())
+}
+
+/// With what a process was started: its variables and arguments.
+fn environment(process: u32) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
+    let environment = format!("{}\0{}", read("environ"), read("cmdline"));
+    assert!(environment.contains("MAINSTAY_EVENTS__MAX_ATTEMPTS"), "{environment}");
+    environment.replace('\0', "\n")
 }
 
 /// The tokens of a login, and of the one that is signed its signature too.

@@ -93,7 +93,8 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
         method = %method,
         route = template,
         status,
-        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        // To the microsecond, so that it is a number of few digits.
+        duration_ms = elapsed.as_micros() as f64 / 1000.0,
         rpc = answered.and_then(Answered::rpc),
         code,
         subject = extensions.get::<Subject>().map(tracing::field::display),

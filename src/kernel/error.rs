@@ -281,6 +281,14 @@ impl Error {
         self.0.source.as_ref()
     }
 
+    /// The error with its causes, for our log only.
+    pub fn with_causes(&self) -> String {
+        match self.cause() {
+            Some(cause) => format!("{self}: {cause:#}"),
+            None => self.to_string(),
+        }
+    }
+
     /// The status that travels, with `ErrorInfo`, `BadRequest`, `QuotaFailure` and `RetryInfo` details, and
     /// what others there were where it was read from a status.
     pub fn to_status(&self) -> Status {

@@ -100,7 +100,7 @@ impl Cause {
         let error = Error::new(INVALID_ARGUMENT, fault);
         Self {
             code: error.code().reason.to_string(),
-            reason: describe(&error),
+            reason: error.with_causes(),
             tried: Tried::default(),
         }
     }
@@ -295,12 +295,4 @@ async fn change(
         .and_where(Expr::col(DeadLetters::State).is_in(from.iter().map(|state| state.name())))
         .take();
     Ok(transaction.execute(&statement).await?.rows_affected() == 1)
-}
-
-/// An error with its causes, for us.
-pub(super) fn describe(error: &Error) -> String {
-    match error.cause() {
-        Some(cause) => format!("{error}: {cause:#}"),
-        None => error.to_string(),
-    }
 }

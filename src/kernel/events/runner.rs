@@ -25,7 +25,6 @@ use uuid::Uuid;
 use super::backoff::Backoff;
 use super::bus::{EventBus, Subscription};
 use super::consumer::{Consumer, ConsumerState, ConsumerStatus, Start};
-use super::dead_letter::describe;
 use super::redelivery;
 use super::tried::session;
 use crate::kernel::database::Database;
@@ -135,7 +134,7 @@ impl Runner {
         let given_back = redelivery::hold(database, group, session, Duration::ZERO).await;
         if let Err(error) = given_back.and(session::end(database, group, session).await) {
             // The next session is careful for nothing, and that is all.
-            tracing::debug!(consumer = group, error = describe(&error), "a session stays open");
+            tracing::debug!(consumer = group, error = error.with_causes(), "a session stays open");
         }
     }
 
@@ -168,7 +167,7 @@ impl Runner {
                 self.settler.consumer().metrics(|metrics| metrics.consumer_lag(group, lag));
             }
             Err(error) => {
-                let reason = describe(&error);
+                let reason = error.with_causes();
                 tracing::debug!(consumer = group, error = reason, "cannot count what is left");
                 self.set_state(ConsumerState::Waiting { reason, failures: 1 });
             }
@@ -180,7 +179,7 @@ impl Runner {
         let group = self.status.group();
         let held = redelivery::hold(database, group, session, redelivery::LEASE).await;
         if let Err(error) = held.and(session::renew(database, group, session).await) {
-            tracing::warn!(consumer = group, error = describe(&error), "cannot renew a session");
+            tracing::warn!(consumer = group, error = error.with_causes(), "cannot renew a session");
         }
     }
 }
@@ -271,7 +270,7 @@ impl Turn<'_> {
             // The database is away, which the events themselves will tell.
             Err(error) => tracing::debug!(
                 consumer = group,
-                error = describe(&error),
+                error = error.with_causes(),
                 "cannot look for events to deliver once more"
             ),
         }
@@ -321,7 +320,7 @@ impl Turn<'_> {
                     tracing::debug!(
                         consumer = group,
                         event_id,
-                        error = describe(&error),
+                        error = error.with_causes(),
                         "not settled"
                     );
                 }
@@ -342,7 +341,7 @@ struct Fault {
 
 impl Fault {
     fn of(error: &Error) -> Self {
-        Self { outage: Verdict::of(error) == Verdict::Outage, reason: describe(error) }
+        Self { outage: Verdict::of(error) == Verdict::Outage, reason: error.with_causes() }
     }
 }
 

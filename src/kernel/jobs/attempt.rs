@@ -149,7 +149,11 @@ impl Attempts {
             match self.try_write(lease, ending).await {
                 Ok(written) => return written,
                 Err(error) if lost.is_cancelled() || Instant::now() >= deadline => {
-                    tracing::error!(job = lease.name, %error, "the end of a job was not recorded");
+                    tracing::error!(
+                        job = lease.name,
+                        error = error.with_causes(),
+                        "the end of a job was not recorded"
+                    );
                     return false;
                 }
                 Err(_) => tokio::time::sleep(RECORD_PAUSE).await,

@@ -55,7 +55,10 @@ impl Leases {
             match tokio::time::timeout(length / BEATS, beat).await {
                 Ok(Ok(kept)) => self.renew(&before, &kept, since + length),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "leases of jobs could not be prolonged");
+                    tracing::warn!(
+                        error = error.with_causes(),
+                        "leases of jobs could not be prolonged"
+                    );
                 }
                 Err(_) => tracing::warn!("leases of jobs could not be prolonged in time"),
             }

@@ -123,7 +123,11 @@ impl Runner {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(%error, failures, "the queue of jobs cannot be read");
+                    tracing::warn!(
+                        error = error.with_causes(),
+                        failures,
+                        "the queue of jobs cannot be read"
+                    );
                     backoff.wait_out(failures)
                 }
             };
@@ -233,7 +237,9 @@ async fn hasten(database: &Database, services: Option<Services>) {
         match Jobs::new(database.clone()).hasten().await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "a service is there: jobs that waited are due"),
-            Err(error) => tracing::warn!(%error, "waiting jobs could not be made due"),
+            Err(error) => {
+                tracing::warn!(error = error.with_causes(), "waiting jobs could not be made due")
+            }
         }
     }
     std::future::pending().await

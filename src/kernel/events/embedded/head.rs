@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use super::{Broker, beside, log, topics};
 use crate::kernel::error::Result;
-use crate::kernel::events::dead_letter::describe;
 
 /// How often records past their retention are deleted.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -72,7 +71,7 @@ async fn poll(broker: Weak<Broker>, interval: Duration) {
         let wait = match looked {
             Ok(()) => interval,
             Err(error) => {
-                tracing::warn!(error = describe(&error), "cannot look for new events");
+                tracing::warn!(error = error.with_causes(), "cannot look for new events");
                 FAILURE_WAIT
             }
         };

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::events::dead_letter::describe;
 use crate::kernel::events::outbox::{self, Claim, Postponed, Reach, Row, Settled};
 use crate::kernel::failpoint::Failpoint;
 use crate::kernel::proto::events::Envelope;
@@ -65,7 +64,7 @@ impl<'a> Lane<'a> {
                 Ok(Turn::Refused) => (self.rest_longer(), Duration::ZERO),
                 Err(error) => {
                     let rest = self.rest_longer();
-                    let (failures, error) = (self.failures, describe(&error));
+                    let (failures, error) = (self.failures, error.with_causes());
                     tracing::warn!(error, failures, "cannot read the outbox");
                     (rest, Duration::ZERO)
                 }
@@ -147,7 +146,7 @@ impl<'a> Lane<'a> {
             settled.published.extend(positions);
             return;
         };
-        let (attempts, reason) = (head.attempts.saturating_add(1), describe(&error));
+        let (attempts, reason) = (head.attempts.saturating_add(1), error.with_causes());
         tracing::warn!(event_id, topic, attempts, error = reason, "cannot publish an event");
         let wait = self.relay.backoff.wait(attempts).min(LONGEST_WAIT);
         settled.postponed.push(Postponed { position: head.position, attempts, wait, reason });

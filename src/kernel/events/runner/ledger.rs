@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::kernel::database::Database;
 use crate::kernel::error::Result;
-use crate::kernel::events::dead_letter::describe;
 use crate::kernel::events::tried::{self, Tried, session};
 use crate::kernel::proto::events::Envelope;
 
@@ -81,7 +80,7 @@ impl Ledger {
             tracing::debug!(
                 consumer = self.consumer,
                 event_id = event.id,
-                error = describe(&error),
+                error = error.with_causes(),
                 "a failed attempt is counted in memory only"
             );
         }
@@ -94,7 +93,7 @@ impl Ledger {
             tracing::debug!(
                 consumer = self.consumer,
                 event_id = event.id,
-                error = describe(&error),
+                error = error.with_causes(),
                 "the failed attempts of a settled event are kept"
             );
         }

@@ -18,7 +18,7 @@ use crate::kernel::error::{Error, ErrorCode, Result};
 use crate::kernel::events::backoff::Backoff;
 use crate::kernel::events::bus::EventBus;
 use crate::kernel::events::consumer::{Consumer, ConsumerStatus, Start};
-use crate::kernel::events::dead_letter::{self, Cause, describe};
+use crate::kernel::events::dead_letter::{self, Cause};
 use crate::kernel::events::tried::Tried;
 use crate::kernel::proto::events::Envelope;
 
@@ -98,7 +98,7 @@ impl Settler {
             if let Some(class) = error.class() {
                 self.consumer().metrics(|metrics| metrics.error(class));
             }
-            let failure = Failure::of(&error, self.scrubber.scrub(envelope, describe(&error)));
+            let failure = Failure::of(&error, self.scrubber.scrub(envelope, error.with_causes()));
             let tried = match &mut tried {
                 Some(tried) => tried,
                 None => tried.insert(self.ledger.recall(envelope).await),
@@ -174,7 +174,7 @@ impl Settler {
             tracing::warn!(
                 consumer = self.status.group(),
                 event_id = envelope.id,
-                error = describe(&error),
+                error = error.with_causes(),
                 "cannot park a dead letter"
             );
             if !self.wait(self.backoff.wait_out(failures), stop).await {

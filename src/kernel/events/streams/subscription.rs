@@ -14,7 +14,6 @@ use super::member::Member;
 use super::{PATIENCE, id, stream};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::events::bus::{Delivery, Position, Subscription};
-use crate::kernel::events::dead_letter::describe;
 use crate::kernel::redis::Redis;
 
 /// How many records may wait to be asked for.
@@ -108,7 +107,7 @@ impl Drop for StreamSubscription {
             drop(member);
             if let Err(error) = lease.release().await {
                 let group = lease.group;
-                tracing::debug!(group, error = describe(&error), "a group's lease has to lapse");
+                tracing::debug!(group, error = error.with_causes(), "a group's lease has to lapse");
             }
         });
     }

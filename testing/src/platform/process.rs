@@ -33,6 +33,8 @@ pub(super) struct Process {
     service: &'static str,
     binary: PathBuf,
     log: PathBuf,
+    /// Where in the log the lines of the child begin: those before are of others on the same ports.
+    log_begin: usize,
     variables: Vec<(String, String)>,
     address: SocketAddr,
     admin_address: SocketAddr,
@@ -51,6 +53,7 @@ impl Process {
             service,
             binary: self::binary(binary),
             log: folder.join(format!("{service}.log")),
+            log_begin: 0,
             variables,
             address: free_address(),
             admin_address: free_address(),
@@ -83,6 +86,7 @@ impl Process {
 
     /// Starts the process on the ports it has.
     pub(super) fn launch(&mut self) {
+        self.log_begin = self.log().len();
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("the test folder takes a log");
         let errors = log.try_clone().expect("a file can be shared");
@@ -170,7 +174,7 @@ impl Process {
                 return false;
             }
             let reply = admin.try_send(Method::GET, "/readyz", &[], Bytes::new()).await;
-            if reply.is_ok_and(|reply| reply.status == 200) {
+            if reply.is_ok_and(|reply| reply.status == 200) && self.listens() {
                 return true;
             }
             if Instant::now() > deadline {
@@ -178,6 +182,14 @@ impl Process {
             }
             tokio::time::sleep(INTERVAL).await;
         }
+    }
+
+    /// Whether it says so itself: a process of another test may have taken the port just before, and
+    /// answers as this one would.
+    fn listens(&self) -> bool {
+        let (log, address) = (self.log(), self.admin_address.to_string());
+        let mut lines = log.get(self.log_begin..).unwrap_or_default().lines();
+        lines.any(|line| line.contains("admin_address") && line.contains(&address))
     }
 
     fn exit_status(&mut self) -> Option<ExitStatus> {

@@ -25,7 +25,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -43,6 +43,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is said at every start and tells nothing; `telemetry.log_filter` can ask for it.
 const QUIET: &str = "sea_orm_migration=warn";
+
+/// The target of the records of the access log.
+pub const ACCESS: &str = "access";
 
 /// How long one export may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -70,7 +73,7 @@ impl Telemetry {
             .with_tracer(provider.tracer(service))
             .with_location(false)
             .with_threads(false)
-            .with_filter(LevelFilter::INFO);
+            .with_filter(FilterFn::new(is_traced).with_max_level_hint(LevelFilter::INFO));
         let bursts = log::Bursts::new(settings.log_burst);
         let log = log::LogLayer::new(service, settings.log_format, Arc::clone(&bursts));
         let (reporting, reports) = reporting(service, version, &settings.reporter)?.unzip();
@@ -99,6 +102,12 @@ impl Telemetry {
             tracing::debug!(%error, "spans were lost at the end of the process");
         }
     }
+}
+
+/// What becomes a span, or an event of one. A record of the access log says what stands in the span of
+/// its request, and would be put together for every trace, kept or not.
+fn is_traced(metadata: &tracing::Metadata<'_>) -> bool {
+    *metadata.level() <= LevelFilter::INFO && metadata.target() != ACCESS
 }
 
 /// The layer that tells of errors, if the settings name somebody to tell.
@@ -130,6 +139,7 @@ fn tracer_provider(
         .with_resource(resource)
         .with_sampler(Sampler::ParentBased(Box::new(begun_here)));
     let Some(endpoint) = &settings.otlp_endpoint else { return Ok(builder.build()) };
+    propagation::note_exporter();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)

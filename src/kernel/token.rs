@@ -16,6 +16,7 @@ mod shared;
 mod source;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,9 +24,6 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{decode_header, errors::ErrorKind, get_current_timestamp};
-// Every call with a token pays for its digest; ring's is written for processors without instructions
-// for it, too.
-use ring::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
@@ -36,6 +34,7 @@ pub use source::PublishedKeys;
 use keys::Keys;
 use profile::Profile;
 use revocations::{NothingRevoked, RevokedSessions};
+use verified::{Verified, VerifiedTokens};
 
 /// The most that clocks may differ, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
@@ -43,9 +42,6 @@ const LEEWAY_SECONDS: u64 = 5;
 /// The longest that a token may be valid, in seconds. Ended sessions are remembered as long, so that
 /// a token of longer life could outlive its revocation; it is refused.
 const MAX_TOKEN_SECONDS: u64 = 60 * 60;
-
-/// How many verified tokens are remembered.
-const MAX_VERIFIED_TOKENS: u64 = 100_000;
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -118,15 +114,7 @@ pub struct Verifier {
     profile: Profile,
     keys: Keys,
     revoked: RevokedSessions,
-    /// Claims by the SHA-256 of the token, so that the tokens themselves are not kept.
-    verified: moka::future::Cache<[u8; 32], Verified>,
-}
-
-/// A verdict that holds as long as the key that led to it is known.
-#[derive(Clone)]
-struct Verified {
-    claims: Arc<Claims>,
-    kid: Arc<str>,
+    verified: VerifiedTokens,
 }
 
 impl Verifier {
@@ -157,7 +145,7 @@ impl Verifier {
             profile,
             keys: Keys::new(profile, settings, keys),
             revoked: RevokedSessions::new(revocations),
-            verified: moka::future::Cache::new(MAX_VERIFIED_TOKENS),
+            verified: VerifiedTokens::new(),
         })
     }
 
@@ -167,14 +155,12 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(refused("the access token is too long"));
         }
-        let mut digest = [0; SHA256_OUTPUT_LEN];
-        digest.copy_from_slice(digest::digest(&SHA256, token.as_bytes()).as_ref());
-        let remembered = self.verified.get(&digest).await;
+        let remembered = self.verified.get(token).await;
         let claims = match remembered.filter(|verified| self.keys.knows(&verified.kid)) {
             Some(verified) => verified.claims,
             None => {
                 let verified = self.check(token).await?;
-                self.verified.insert(digest, verified.clone()).await;
+                self.verified.insert(token, verified.clone()).await;
                 verified.claims
             }
         };

@@ -40,6 +40,14 @@ async fn a_request_is_one_connected_trace_at_the_collector() {
 
     let edge = one_span(&collector, GATEWAY).await;
     assert_eq!(hex::encode(&edge.span.parent_span_id), CALLER_SPAN_ID);
+    assert_eq!(edge.span.name, format!("GET {DISCOVERY}"));
+    for (attribute, value) in [
+        ("http.request.method", "GET"),
+        ("http.route", DISCOVERY),
+        ("http.response.status_code", "200"),
+    ] {
+        assert_eq!(text(&edge.span.attributes, attribute), value, "{edge:?}");
+    }
     let served = one_span(&collector, auth::SERVICE).await;
     assert_eq!(served.span.parent_span_id, edge.span.span_id, "{served:?} under {edge:?}");
     assert_eq!(served.span.name, METHOD);

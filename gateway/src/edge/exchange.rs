@@ -152,10 +152,11 @@ impl Exchange {
     /// Reads the request message, and checks it by the contract's rules. Of a stream only the first is
     /// read, and only where a policy asks for it.
     pub(crate) async fn message(&mut self, body: Body) -> Result<Sending> {
+        // Boxed but for what most calls are, so that their future is small.
         let sending = match self.front.clone() {
             Front::Rest(target) => rest::message(self, &target, body).await?,
-            Front::Grpc { .. } => grpc::message(self, body).await?,
-            Front::Connect(connect) => connect::message(self, connect, body).await?,
+            Front::Grpc { .. } => Box::pin(grpc::message(self, body)).await?,
+            Front::Connect(connect) => Box::pin(connect::message(self, connect, body)).await?,
         };
         match sending {
             Sending::One => {
@@ -165,7 +166,7 @@ impl Exchange {
                 Ok(Sending::One)
             }
             Sending::Many(messages) if self.rpc.policy.asks_the_message() => {
-                self.first_of(messages).await.map(Sending::Many)
+                Box::pin(self.first_of(messages)).await.map(Sending::Many)
             }
             sending => Ok(sending),
         }
@@ -202,8 +203,8 @@ impl Exchange {
     pub(crate) async fn call(&mut self, sending: Sending) -> Result<Response> {
         match self.front.clone() {
             Front::Rest(target) => rest::call(self, &target, sending).await,
-            Front::Grpc { .. } => grpc::call(self, sending).await,
-            Front::Connect(connect) => connect::call(self, connect, sending).await,
+            Front::Grpc { .. } => Box::pin(grpc::call(self, sending)).await,
+            Front::Connect(connect) => Box::pin(connect::call(self, connect, sending)).await,
         }
     }
 

@@ -77,6 +77,17 @@ pub(crate) async fn call(mut exchange: Exchange, sending: Sending) -> (Exchange,
         let outcome = exchange.call(sending).await;
         return (exchange, outcome);
     };
+    // Boxed, so that calls without a key pay nothing for it.
+    Box::pin(once(exchange, sending, keyed, claims)).await
+}
+
+/// Makes the call unless a request with its key was there before.
+async fn once(
+    exchange: Exchange,
+    sending: Sending,
+    keyed: Arc<Keyed>,
+    claims: Arc<dyn Claims>,
+) -> (Exchange, Result<Response>) {
     match claim(&exchange, &keyed, &*claims).await {
         Ok(None) => run(exchange, sending, keyed, claims).await,
         Ok(Some(reply)) => (exchange, Ok(reply)),

@@ -11,12 +11,14 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::response::Response;
 use futures::FutureExt as _;
+use http::Method;
 use mainstay::kernel::call::Call;
 use mainstay::kernel::error::{Error, ErrorClass};
 use mainstay::kernel::telemetry;
 use mainstay::kernel::telemetry::metrics::OTHER;
 use mainstay::kernel::telemetry::propagation;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::measured::{self, RequestSize};
 use super::{Edge, request_id};
@@ -51,10 +53,35 @@ pub(crate) async fn trace<F: Future<Output = Response>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let method = request.method().as_str();
-    let span = tracing::info_span!("http", otel.kind = "server", http.request.method = method);
+    let method = request.method().clone();
+    let span = tracing::info_span!(
+        "http",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+    );
     propagation::continue_trace(&span, propagation::extract(request.headers()));
-    next(request).instrument(span).await
+    let response = next(request).instrument(span.clone()).await;
+    if propagation::is_read(&span) {
+        describe(&span, &method, &response);
+    }
+    response
+}
+
+/// What came of a request, by the conventions for spans of HTTP servers.
+fn describe(span: &Span, method: &Method, response: &Response) {
+    if let Some(answered) = response.extensions().get::<Answered>() {
+        propagation::rename(span, format!("{method} {}", answered.template()));
+        span.record("http.route", answered.template());
+    } else {
+        propagation::rename(span, method.to_string());
+    }
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// Writes one line and counts each request when it is answered.
@@ -89,7 +116,7 @@ pub(crate) async fn access_log<F: Future<Output = Response>>(
         edge.metrics.error(class);
     }
     tracing::info!(
-        target: "access",
+        target: telemetry::ACCESS,
         method = %method,
         route = template,
         status,

@@ -37,7 +37,7 @@ pub(super) async fn message(
             stream::resume(exchange);
             Ok(Sending::One)
         }
-        Form::Upload => upload::messages(exchange, target, body).await,
+        Form::Upload => Box::pin(upload::messages(exchange, target, body)).await,
         Form::Socket => {
             exchange.parameters = query::parse(exchange.head.uri.query())?;
             socket::handshake(exchange)
@@ -52,20 +52,23 @@ pub(super) async fn call(
     sending: Sending,
 ) -> Result<Response> {
     match (target.route.form, sending) {
-        (Form::Stream, sending) => stream::call(exchange, &target.route, sending).await,
+        (Form::Stream, sending) => Box::pin(stream::call(exchange, &target.route, sending)).await,
         (_, Sending::Socket(upgrade)) => Ok(socket::call(exchange, target, *upgrade)),
-        (_, sending @ Sending::Many(_)) => {
-            let reply = upstream::stream(exchange, sending).await?;
-            let mut replies = Replies::new(reply.parts);
-            let message = replies.only().await?;
-            let trailers = replies.trailers().cloned().unwrap_or_default();
-            rendered(exchange, target, &message, [&reply.metadata, &trailers])
-        }
+        (_, sending @ Sending::Many(_)) => Box::pin(collected(exchange, target, sending)).await,
         (_, Sending::One) => {
             let reply = upstream::unary(exchange).await?;
             rendered(exchange, target, &reply.message, [&reply.metadata, &reply.trailers])
         }
     }
+}
+
+/// Makes a call whose messages are many, and renders its only reply.
+async fn collected(exchange: &Exchange, target: &Target, sending: Sending) -> Result<Response> {
+    let reply = upstream::stream(exchange, sending).await?;
+    let mut replies = Replies::new(reply.parts);
+    let message = replies.only().await?;
+    let trailers = replies.trailers().cloned().unwrap_or_default();
+    rendered(exchange, target, &message, [&reply.metadata, &trailers])
 }
 
 async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<()> {
@@ -82,7 +85,7 @@ async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<
     let content_type = content_type(exchange).map(str::to_owned);
     let mut content = Content { content_type, body, appended: None };
     if let Some(boundary) = upload::boundary(target, content.content_type.as_deref()) {
-        let form = upload::form(content.body, boundary).await?;
+        let form = Box::pin(upload::form(content.body, boundary)).await?;
         parameters.extend(form.parameters);
         content = Content::of_file(&binding.body, form.content_type, form.file);
     }

@@ -41,6 +41,10 @@ pub(crate) fn decode_query(raw: &str) -> Result<String, NotText> {
 }
 
 fn decode_with(raw: &str, wanted: fn(u8) -> bool, plus: bool) -> Result<String, NotText> {
+    let escapes = |byte: &u8| *byte == b'%' || plus && *byte == b'+';
+    if !raw.as_bytes().iter().any(escapes) {
+        return Ok(raw.to_owned());
+    }
     let mut rest = raw.as_bytes();
     let mut decoded = Vec::with_capacity(rest.len());
     while let Some((first, after)) = rest.split_first() {

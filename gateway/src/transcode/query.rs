@@ -1,7 +1,5 @@
 //! Query parameters: `?page_size=20&user.name=x&state=ACTIVE&state=PENDING`.
 
-use std::collections::HashSet;
-
 use mainstay::kernel::error::Result;
 use prost_reflect::{FieldDescriptor, Kind as Described, MessageDescriptor};
 
@@ -61,15 +59,15 @@ pub(crate) fn take_cursor(parameters: &mut Parameters) -> Result<Option<String>>
     Ok(cursors.pop().filter(|cursor| !cursor.is_empty()))
 }
 
-/// The fields of a request that have been given already, as paths of places.
+/// The fields of a request that have been given already, as paths of places. They are few.
 pub(crate) struct Given {
-    paths: HashSet<Vec<u16>>,
+    paths: Vec<Vec<u16>>,
 }
 
 impl Given {
     /// Those that path and body give.
     pub(crate) fn by(places: &Places, has_body: bool) -> Self {
-        let mut paths: HashSet<Vec<u16>> = places.captured.iter().cloned().collect();
+        let mut paths = places.captured.clone();
         paths.extend(places.body.filter(|_| has_body).map(|place| vec![place]));
         Self { paths }
     }
@@ -119,7 +117,9 @@ pub(crate) fn apply(
                 Err(wrong) => violations.add(name, wrong.into_text()),
                 Ok(()) => {}
             }
-            given.paths.insert(path);
+            if !given.paths.contains(&path) {
+                given.paths.push(path);
+            }
         }
     }
 }

@@ -31,7 +31,13 @@ pub(super) fn complete(headers: &mut HeaderMap) {
     headers.insert(header::USER_AGENT, USER_AGENT);
     propagation::inject(headers);
     let Some(call) = call::current() else { return };
-    put(headers, REQUEST_ID, &call.request_id);
+    if let Ok(mut id) = HeaderValue::from_str(&call.request_id)
+        && !id.is_empty()
+    {
+        // Another one each time, as the timeout is: not worth a place in the tables of HTTP/2.
+        id.set_sensitive(true);
+        headers.entry(REQUEST_ID).or_insert(id);
+    }
     // Who brings a token speaks for its user, not for that of the call being served.
     if headers.contains_key(header::AUTHORIZATION) {
         return;
@@ -53,7 +59,8 @@ pub(super) fn set_timeout(headers: &mut HeaderMap, deadline: Instant) {
         Ok(micros @ ..100_000_000) => format!("{micros}u"),
         _ => format!("{}m", left.as_millis().min(99_999_999)),
     };
-    if let Ok(value) = HeaderValue::from_str(&text) {
+    if let Ok(mut value) = HeaderValue::from_str(&text) {
+        value.set_sensitive(true);
         headers.insert(GRPC_TIMEOUT, value);
     }
 }

@@ -2,10 +2,12 @@
 //! `traceparent` and `tracestate` of an event's envelope.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -20,10 +22,59 @@ pub fn extract(headers: &HeaderMap) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderReader(headers))
 }
 
+/// Whether this process sends spans to a collector.
+static EXPORTS: AtomicBool = AtomicBool::new(false);
+
+/// States that this process sends spans to a collector.
+pub(super) fn note_exporter() {
+    EXPORTS.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody will read what is written down in a span: most traces are not sampled.
+pub fn is_read(span: &Span) -> bool {
+    EXPORTS.load(Ordering::Relaxed) && span.context().span().span_context().is_sampled()
+}
+
+/// Names a span by what was found out after it had begun; to collectors only, a field `otel.name` comes
+/// too late by then.
+pub fn rename(span: &Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 /// Writes the trace of the current span into the headers of a request.
 pub fn inject(headers: &mut HeaderMap) {
     let context = Span::current().context();
-    TraceContextPropagator::new().inject_context(&context, &mut HeaderWriter(headers));
+    let span = context.span();
+    let place = span.span_context();
+    if !place.is_valid() {
+        return;
+    }
+    // Not by the propagator, which formats five texts for it: every call of the mesh passes here.
+    let mut value = HeaderValue::from_bytes(&traceparent(place)).expect("digits and dashes");
+    // Another one each time, which is not worth a place in the tables of HTTP/2.
+    value.set_sensitive(true);
+    headers.insert(TRACEPARENT, value);
+    let state = place.trace_state().header();
+    if !state.is_empty()
+        && let Ok(state) = HeaderValue::try_from(state)
+    {
+        headers.insert(TRACESTATE, state);
+    }
+}
+
+/// `traceparent` by W3C Trace Context, section 3.2: version, trace, span and flags in hexadecimal digits.
+fn traceparent(place: &SpanContext) -> [u8; 55] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let parts: [(usize, &[u8]); 3] = [
+        (3, &place.trace_id().to_bytes()),
+        (36, &place.span_id().to_bytes()),
+        (53, &[(place.trace_flags() & TraceFlags::SAMPLED).to_u8()]),
+    ];
+    for (begin, bytes) in parts {
+        let digits = &mut text[begin..begin + 2 * bytes.len()];
+        hex::encode_to_slice(bytes, digits).expect("two digits for each byte");
+    }
+    text
 }
 
 /// A place in a trace as envelopes carry it; empty when nothing is traced.
@@ -76,23 +127,9 @@ impl Extractor for HeaderReader<'_> {
     }
 }
 
-struct HeaderWriter<'a>(&'a mut HeaderMap);
-
-impl Injector for HeaderWriter<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        let name = HeaderName::try_from(key);
-        let value = HeaderValue::try_from(value);
-        if let (Ok(name), Ok(value)) = (name, value)
-            && !value.is_empty()
-        {
-            self.0.insert(name, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+    use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -120,6 +157,7 @@ mod tests {
             assert_ne!(sent, PARENT, "the span in between is the parent");
             assert_eq!(outgoing[TRACESTATE], STATE);
             let carried = TraceContext { parent: sent.to_owned(), state: STATE.to_owned() };
+            // What the propagator writes, which envelopes take.
             assert_eq!(TraceContext::current(), carried);
 
             let handled = tracing::info_span!("handle event");

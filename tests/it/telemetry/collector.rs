@@ -79,11 +79,12 @@ impl TraceService for Memory {
     }
 }
 
-/// The text of an attribute; empty when it is absent or no text.
+/// An attribute as text; empty when it is absent or something else.
 pub(crate) fn text(attributes: &[KeyValue], key: &str) -> String {
     let attribute = attributes.iter().find(|attribute| attribute.key == key);
     match attribute.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
         Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
         _ => String::new(),
     }
 }

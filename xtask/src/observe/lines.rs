@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const BYTES_BESIDE_TEXTS: usize = 400;
 
 /// The target of the gateway's line about each request.
-pub(super) const ACCESS: &str = "access";
+const ACCESS: &str = "access";
 
 /// Fields that stand in places of their own.
 const PLACED: [&str; 10] = [

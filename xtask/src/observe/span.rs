@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 4;
 const REQUEST_METHOD: &str = "http.request.method";
 
 /// Attributes that tell spans of one name apart, the most telling first.
-const TELLING: [&str; 4] = [REQUEST_METHOD, "event_type", "job", "topic"];
+const TELLING: [&str; 3] = ["event_type", "job", "topic"];
 
 /// gRPC codes that say that a call failed for a reason of the server's, by the OpenTelemetry
 /// conventions.
@@ -100,9 +100,14 @@ impl Span {
         })
     }
 
+    /// An attribute.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&Value> {
+        find(&self.attributes, name)
+    }
+
     /// The text of an attribute.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        find(&self.attributes, name)?.as_str()
+        self.attribute(name)?.as_str()
     }
 
     /// The name, with what tells it from others of the name.
@@ -152,16 +157,6 @@ pub(crate) fn is_failure(code: &str) -> bool {
 }
 
 impl SpanEvent {
-    /// An attribute.
-    pub(crate) fn attribute(&self, name: &str) -> Option<&Value> {
-        find(&self.attributes, name)
-    }
-
-    /// The text of an attribute.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.attribute(name)?.as_str()
-    }
-
     fn of(sent: otlp::span::Event) -> Self {
         let (nanos, name) = (sent.time_unix_nano, sent.name);
         Self { nanos, name, attributes: attributes(sent.attributes, 0) }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::ids::{SpanId, TraceId};
-use super::lines::{self, Line};
+use super::lines::Line;
 use super::span::{Attributes, Link, Span};
 use super::spans::KeptTrace;
 
@@ -102,11 +102,10 @@ pub(crate) fn summary(id: TraceId, kept: &KeptTrace, line: Option<&Line>) -> Opt
     let begin = kept.spans.iter().map(|span| span.start_nanos).min()?;
     let end = kept.spans.iter().map(|span| span.end_nanos).max()?;
     let errors = kept.spans.iter().filter(|span| span.failed()).count();
-    let event = root.events.iter().find(|event| event.text("target") == Some(lines::ACCESS));
-    let access = |name: &str| {
-        event.and_then(|event| event.attribute(name)).or_else(|| line?.fields.get(name))
+    let access = |of_span: &str, of_line: &str| {
+        root.attribute(of_span).or_else(|| line?.fields.get(of_line))
     };
-    let http_status = access("status").and_then(status);
+    let http_status = access("http.response.status_code", "status").and_then(status);
     let code = root.text("rpc.response.status_code").unwrap_or_default().to_owned();
     let of_spans = kept.spans.iter().filter_map(|span| span.text("request_id"));
     let of_line = line.and_then(|line| line.request.as_deref());
@@ -136,9 +135,10 @@ fn root(spans: &[Span]) -> Option<&Span> {
 }
 
 /// `GET /api/v1/users/me`
-fn request_name<'a>(access: impl Fn(&str) -> Option<&'a Value>) -> Option<String> {
-    let method = access("method")?.as_str()?;
-    let route = access("route")?.as_str().filter(|route| *route != NO_ROUTE);
+fn request_name<'a>(access: impl Fn(&str, &str) -> Option<&'a Value>) -> Option<String> {
+    let method = access("http.request.method", "method")?.as_str()?;
+    let route = access("http.route", "route").and_then(Value::as_str);
+    let route = route.filter(|route| *route != NO_ROUTE);
     Some(format!("{method} {}", route.unwrap_or("(no such route)")))
 }
 
@@ -267,18 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn without_the_line_it_is_named_by_what_happened_in_the_gateways_span() {
+    fn without_the_line_it_is_named_by_what_stands_in_the_gateways_span() {
+        let known =
+            [("http.request.method", "GET".into()), ("http.response.status_code", "404".into())];
+        let known = known.map(|(name, value): (&str, Value)| (name.to_owned(), value));
         let mut edge = span(1, 1, 0);
-        let known = [
-            ("target", "access".into()),
-            ("method", "GET".into()),
-            ("route", "_OTHER".into()),
-            ("status", "404".into()),
-        ];
-        let attributes = known.map(|(name, value): (&str, Value)| (name.to_owned(), value)).into();
-        edge.events.push(super::super::span::SpanEvent { nanos: 2, name: "m".into(), attributes });
-        let told = told(vec![edge], None);
-        assert_eq!((told.name.as_str(), told.status.as_str()), ("GET (no such route)", "404"));
+        edge.attributes = known.into();
+        let unrouted = told(vec![edge.clone()], None);
+        let name_and_status = (unrouted.name.as_str(), unrouted.status.as_str());
+        assert_eq!(name_and_status, ("GET (no such route)", "404"));
+        edge.attributes.push(("http.route".into(), "/api/v1/users/me".into()));
+        assert_eq!(told(vec![edge], None).name, "GET /api/v1/users/me");
     }
 
     #[test]

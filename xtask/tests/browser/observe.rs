@@ -24,7 +24,7 @@ fn the_trace_of_the_call_just_made_is_on_the_page() {
         &format!("{page}/?request={request}"),
         &[
             "<h1>POST /api/v1/auth/register <span class=\"badge good\">200</span></h1>",
-            ">http POST</button>",
+            ">POST /api/v1/auth/register</button>",
             ">mainstay.auth.v1.AuthService/Register</button>",
             ">mainstay.identity.v1.UserService/CreateUser</button>",
             ">handle event mainstay.auth.v1.AccountRegistered</button>",

@@ -83,7 +83,7 @@ pub(crate) fn has_span(trace: &Value, service: &str, name: &str) -> bool {
 pub(crate) fn is_registration(trace: &Value) -> bool {
     let handled = "handle event mainstay.auth.v1.AccountRegistered";
     ["identity-svc", "authz-svc", "audit-svc"].iter().all(|it| has_span(trace, it, handled))
-        && has_span(trace, "gateway", "http POST")
+        && has_span(trace, "gateway", "POST /api/v1/auth/register")
         && has_span(trace, "auth-svc", "mainstay.auth.v1.AuthService/Register")
         && has_span(trace, "identity-svc", "mainstay.identity.v1.UserService/CreateUser")
 }

@@ -90,8 +90,8 @@ pub(crate) fn stack(edge: Arc<Edge>) -> App {
 
 /// The outer stages, from the outermost to the inner ones. A request passes them from top to bottom,
 /// its reply back up. They are functions around one another rather than layers of tower: nothing is
-/// cloned between them, and they are boxed in two places only: a future is moved into the one around
-/// it, which costs more the larger it is.
+/// cloned between them. A future is moved into the one around it, which costs more the larger it is: so
+/// they are boxed in two places on the way of every request, and where what few need parts from it.
 async fn answer(edge: Arc<Edge>, request: Request) -> Response {
     let edge = &edge;
     request_id::assign(request, |request| {

@@ -144,6 +144,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::ports::free_address;
 
     #[test]
     fn a_file_that_lacks_a_server_is_refused_with_its_name() {
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_server_that_is_away_is_named_without_its_password() {
         let here = TcpListener::bind("127.0.0.1:0").unwrap();
-        let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let away = free_address();
         let here = here.local_addr().unwrap();
         let infra = |redis| Infra {
             postgres: Postgres { url: format!("postgres://postgres:secret@{here}/postgres") },

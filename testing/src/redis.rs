@@ -1,13 +1,14 @@
 //! A Redis of a test's own, to be killed, stalled and restarted.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::ports::free_address;
 use crate::wait::eventually;
 
 /// The password of the server.
@@ -30,10 +31,7 @@ impl PrivateRedis {
     /// If there is no `redis-server` on the path, or it does not start.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("the machine takes temporary folders");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
-        drop(listener);
-        let mut server = Self { folder, address, child: None };
+        let mut server = Self { folder, address: free_address(), child: None };
         server.restart().await;
         server
     }

@@ -107,7 +107,7 @@ pub(crate) fn free_port() -> SocketAddr {
 
 /// A loopback address on which nobody listens.
 pub(crate) fn dead_address() -> SocketAddr {
-    std::net::TcpListener::bind(free_port()).unwrap().local_addr().unwrap()
+    mainstay_testing::free_address()
 }
 
 /// An app that answers every call with what `answer` makes of the request, over both transports.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Method;
 use mainstay::contract::{audit, auth, authz, identity};
-use mainstay_testing::{Platform, Rest, eventually};
+use mainstay_testing::{Platform, Rest, eventually, free_address};
 use serde_json::json;
 
 use collector::{Collector, Exported, text};
@@ -371,8 +371,7 @@ async fn one_span(collector: &Collector, service: &str) -> Exported {
 
 /// An endpoint at whose port nobody listens.
 fn closed_endpoint() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", free_address())
 }
 
 async fn metrics(platform: &Platform, service: &str) -> String {

@@ -5,7 +5,6 @@ pub(crate) mod etcd;
 pub(crate) mod kafka;
 pub(crate) mod postgres;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -63,9 +62,9 @@ impl Drop for Server {
     }
 }
 
-/// A port of the loopback that was free a moment ago.
+/// A port of the loopback that is free.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    mainstay_testing::free_address().port()
 }
 
 /// Installed, or unpacked beside the file that says where the servers are.

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use http::Method;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mainstay::kernel::error::{Error, Result};
-use mainstay_testing::{Rest, eventually};
+use mainstay_testing::{Rest, eventually, free_address};
 use prost::Message as _;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use serde_json::{Value as Json, json};
@@ -337,9 +337,7 @@ async fn each_subject_and_each_address_is_limited() {
 
 #[tokio::test]
 async fn a_server_that_comes_later_is_served_when_it_is_there() {
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = place.local_addr().unwrap();
-    drop(place);
+    let address = free_address();
     let gateway = Gateway::start(address, &[]).await;
     let early = gateway.rest.get("/v1/shelves/1/items/a").await;
     assert_eq!(early.status, 503);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Method;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::ports::free_address;
 use crate::rest::Rest;
 
 /// How long a process may take until it is ready, on a machine that is busy with other tests.
@@ -225,11 +226,4 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         }
     }
     command
-}
-
-/// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("the machine has free ports")
 }

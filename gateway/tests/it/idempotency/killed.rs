@@ -1,9 +1,9 @@
 //! A gateway that is killed between a call and its reply.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
-use mainstay_testing::{Rest, TestMesh, command, eventually};
+use mainstay_testing::{Rest, TestMesh, command, eventually, free_address};
 
 use super::borrow;
 use crate::errors::refusal;
@@ -57,11 +57,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 #[tokio::test]

@@ -131,17 +131,22 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         Ok(routed) => routed,
         Err(reply) => return reply,
     };
+    let mut body = Some(body);
     let admission = async {
         let count = |policy, error: &Error| edge.metrics.rejected(policy, error);
         exchange.token().await.inspect_err(|error| count(RefusedBy::Authentication, error))?;
         exchange.rate_class().await.inspect_err(|error| count(RefusedBy::Rate, error))?;
-        let sending = exchange.message(body).await;
+        let sending = exchange.message(body.take().unwrap_or_default()).await;
         let sending = sending.inspect_err(|error| count(refused_by_message(error), error))?;
         exchange.entitlement().await.inspect_err(|error| count(RefusedBy::Entitlement, error))?;
         exchange.permission().await.inspect_err(|error| count(RefusedBy::Permission, error))?;
         Ok(sending)
     };
-    let (exchange, outcome) = match admission.await {
+    let admission = admission.await;
+    if let Some(unread) = body {
+        body::discard(unread);
+    }
+    let (exchange, outcome) = match admission {
         Ok(sending) => idempotency::call(exchange, sending).await,
         Err(refusal) => (exchange, Err(refusal)),
     };

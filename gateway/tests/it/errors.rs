@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::Method;
 use mainstay_testing::Reply;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::world::{USER, World};
 
@@ -51,6 +53,26 @@ async fn every_refusal_at_the_edge_has_the_one_shape() {
         let body = Bytes::copy_from_slice(body.as_bytes());
         let reply = world.rest().send(method.clone(), path, &headers, body).await;
         assert_eq!(refusal(&reply, status), code, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_to_the_end_before_it_listens_finds_the_refusal() {
+    let world = World::new().await;
+    // More than the system keeps between the two.
+    let body = vec![b' '; 7 << 20];
+    for (path, status) in [("echo", 413), ("nothing", 404), ("books/b1:borrow", 401)] {
+        let mut connection = TcpStream::connect(world.gateway.local_addr()).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(&body).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut reply = String::new();
+        connection.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {reply}");
     }
 }
 

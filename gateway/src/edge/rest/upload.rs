@@ -6,8 +6,6 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt as _;
 use mainstay::kernel::error::{Error, INVALID_ARGUMENT, Result};
 use multer::{Constraints, Field, Multipart};
@@ -36,7 +34,7 @@ pub(super) async fn messages(
 ) -> Result<Sending> {
     let mut parameters = query::parse(exchange.head.uri.query())?;
     let most_bytes = exchange.rpc.policy.max_body_bytes;
-    refuse_announced(&exchange.head.headers, most_bytes)?;
+    let body = body::if_not_larger(&exchange.head.headers, body, most_bytes)?;
     let incoming = Incoming {
         body,
         left: most_bytes,
@@ -68,15 +66,6 @@ pub(super) async fn messages(
         })
     });
     Ok(Sending::Many(sent.boxed()))
-}
-
-fn refuse_announced(headers: &HeaderMap, most_bytes: usize) -> Result<()> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let announced: Option<usize> = announced.and_then(|length| length.parse().ok());
-    match announced {
-        Some(length) if length > most_bytes => Err(body::too_large(most_bytes)),
-        _ => Ok(()),
-    }
 }
 
 /// What has come and is not sent yet.

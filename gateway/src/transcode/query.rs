@@ -117,9 +117,7 @@ pub(crate) fn apply(
                 Err(wrong) => violations.add(name, wrong.into_text()),
                 Ok(()) => {}
             }
-            if !given.paths.contains(&path) {
-                given.paths.push(path);
-            }
+            given.paths.push(path);
         }
     }
 }

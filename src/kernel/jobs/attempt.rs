@@ -221,10 +221,7 @@ fn is_outage(error: &Error) -> bool {
 
 /// What is kept of an error, for us.
 fn reason(error: &Error) -> String {
-    let mut text = match error.cause() {
-        Some(cause) => format!("{error}: {cause:#}"),
-        None => error.to_string(),
-    };
+    let mut text = error.with_causes();
     if text.len() > MAX_ERROR_BYTES {
         let end = (0..=MAX_ERROR_BYTES).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or_default());

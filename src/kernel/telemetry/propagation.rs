@@ -17,13 +17,13 @@ const TRACEPARENT: &str = "traceparent";
 /// Name of the header that carries what tracing systems add to it, and the key in envelopes.
 const TRACESTATE: &str = "tracestate";
 
+/// Whether this process sends spans to a collector.
+static EXPORTS: AtomicBool = AtomicBool::new(false);
+
 /// The trace that the headers of a request carry; an empty context when they carry none.
 pub fn extract(headers: &HeaderMap) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderReader(headers))
 }
-
-/// Whether this process sends spans to a collector.
-static EXPORTS: AtomicBool = AtomicBool::new(false);
 
 /// States that this process sends spans to a collector.
 pub(super) fn note_exporter() {
@@ -43,27 +43,21 @@ pub fn rename(span: &Span, name: String) {
 
 /// Writes the trace of the current span into the headers of a request.
 pub fn inject(headers: &mut HeaderMap) {
-    let context = Span::current().context();
-    let span = context.span();
-    let place = span.span_context();
-    if !place.is_valid() {
-        return;
-    }
-    // Not by the propagator, which formats five texts for it: every call of the mesh passes here.
-    let mut value = HeaderValue::from_bytes(&traceparent(place)).expect("digits and dashes");
-    // Another one each time, which is not worth a place in the tables of HTTP/2.
-    value.set_sensitive(true);
-    headers.insert(TRACEPARENT, value);
-    let state = place.trace_state().header();
-    if !state.is_empty()
-        && let Ok(state) = HeaderValue::try_from(state)
-    {
-        headers.insert(TRACESTATE, state);
+    let TraceContext { parent, state } = TraceContext::current();
+    for (name, value) in [(TRACEPARENT, parent), (TRACESTATE, state)] {
+        if !value.is_empty()
+            && let Ok(mut value) = HeaderValue::try_from(value)
+        {
+            // The place is another one each time, which is not worth one in the tables of HTTP/2.
+            value.set_sensitive(name == TRACEPARENT);
+            headers.insert(name, value);
+        }
     }
 }
 
 /// `traceparent` by W3C Trace Context, section 3.2: version, trace, span and flags in hexadecimal digits.
-fn traceparent(place: &SpanContext) -> [u8; 55] {
+/// Not by the propagator, which formats five texts for it: every call of the mesh has one.
+fn traceparent(place: &SpanContext) -> String {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     let parts: [(usize, &[u8]); 3] = [
         (3, &place.trace_id().to_bytes()),
@@ -74,7 +68,7 @@ fn traceparent(place: &SpanContext) -> [u8; 55] {
         let digits = &mut text[begin..begin + 2 * bytes.len()];
         hex::encode_to_slice(bytes, digits).expect("two digits for each byte");
     }
-    text
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// A place in a trace as envelopes carry it; empty when nothing is traced.
@@ -89,10 +83,14 @@ pub struct TraceContext {
 impl TraceContext {
     /// That of the current span.
     pub fn current() -> Self {
-        let mut carrier = HashMap::new();
-        TraceContextPropagator::new().inject_context(&Span::current().context(), &mut carrier);
-        let mut take = |key| carrier.remove(key).unwrap_or_default();
-        Self { parent: take(TRACEPARENT), state: take(TRACESTATE) }
+        let context = Span::current().context();
+        let span = context.span();
+        match span.span_context() {
+            place if place.is_valid() => {
+                Self { parent: traceparent(place), state: place.trace_state().header() }
+            }
+            _ => Self::default(),
+        }
     }
 }
 
@@ -157,8 +155,11 @@ mod tests {
             assert_ne!(sent, PARENT, "the span in between is the parent");
             assert_eq!(outgoing[TRACESTATE], STATE);
             let carried = TraceContext { parent: sent.to_owned(), state: STATE.to_owned() };
-            // What the propagator writes, which envelopes take.
             assert_eq!(TraceContext::current(), carried);
+            let mut by_propagator = HashMap::new();
+            TraceContextPropagator::new()
+                .inject_context(&Span::current().context(), &mut by_propagator);
+            assert_eq!(by_propagator[TRACEPARENT], sent);
 
             let handled = tracing::info_span!("handle event");
             continue_trace(&handled, extract_envelope(&carried.parent, &carried.state));

@@ -25,6 +25,7 @@ pub(crate) mod grpc;
 pub(crate) mod hygiene;
 pub(crate) mod idempotency;
 pub(crate) mod ip_limit;
+pub(crate) mod lingering;
 pub(crate) mod live;
 pub(crate) mod measured;
 pub(crate) mod messages;
@@ -94,7 +95,7 @@ pub(crate) fn stack(edge: Arc<Edge>) -> App {
 /// they are boxed in two places on the way of every request, and where what few need parts from it.
 async fn answer(edge: Arc<Edge>, request: Request) -> Response {
     let edge = &edge;
-    request_id::assign(request, |request| {
+    request_id::assign(lingering::attend(request), |request| {
         client_ip::find(edge, request, |request| {
             observe::trace(request, |request| {
                 observe::access_log(edge, request, |request| {
@@ -131,22 +132,17 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         Ok(routed) => routed,
         Err(reply) => return reply,
     };
-    let mut body = Some(body);
     let admission = async {
         let count = |policy, error: &Error| edge.metrics.rejected(policy, error);
         exchange.token().await.inspect_err(|error| count(RefusedBy::Authentication, error))?;
         exchange.rate_class().await.inspect_err(|error| count(RefusedBy::Rate, error))?;
-        let sending = exchange.message(body.take().unwrap_or_default()).await;
+        let sending = exchange.message(body).await;
         let sending = sending.inspect_err(|error| count(refused_by_message(error), error))?;
         exchange.entitlement().await.inspect_err(|error| count(RefusedBy::Entitlement, error))?;
         exchange.permission().await.inspect_err(|error| count(RefusedBy::Permission, error))?;
         Ok(sending)
     };
-    let admission = admission.await;
-    if let Some(unread) = body {
-        body::discard(unread);
-    }
-    let (exchange, outcome) = match admission {
+    let (exchange, outcome) = match admission.await {
         Ok(sending) => idempotency::call(exchange, sending).await,
         Err(refusal) => (exchange, Err(refusal)),
     };

@@ -6,15 +6,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mainstay::kernel::error::{Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, Result};
 
 use crate::error::REQUEST_TIMEOUT;
-
-/// How much of an unwanted body is taken in, and for how long.
-const MOST_DISCARDED: usize = 8 << 20;
-const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// Reads the whole body. One that announces to be too large is not begun.
 pub(crate) async fn read(
@@ -23,46 +18,23 @@ pub(crate) async fn read(
     most_bytes: usize,
     timeout: Duration,
 ) -> Result<Bytes> {
-    let mut body = if_not_larger(headers, body, most_bytes)?;
-    let read = Limited::new(&mut body, most_bytes).collect();
-    match tokio::time::timeout(timeout, read).await {
+    refuse_announced(headers, most_bytes)?;
+    match tokio::time::timeout(timeout, Limited::new(body, most_bytes).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(fault)) if fault.is::<LengthLimitError>() => {
-            discard(body);
-            Err(too_large(most_bytes))
-        }
+        Ok(Err(fault)) if fault.is::<LengthLimitError>() => Err(too_large(most_bytes)),
         Ok(Err(_)) => Err(Error::new(INVALID_ARGUMENT, "the body broke off")),
         Err(_) => Err(too_slow(timeout)),
     }
 }
 
-/// The body, unless it announces to be larger.
-pub(super) fn if_not_larger(headers: &HeaderMap, body: Body, most_bytes: usize) -> Result<Body> {
+/// Refuses a body that announces to be larger.
+pub(super) fn refuse_announced(headers: &HeaderMap, most_bytes: usize) -> Result<()> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let announced: Option<usize> = announced.and_then(|length| length.parse().ok());
-    if announced.is_some_and(|length| length > most_bytes) {
-        discard(body);
-        return Err(too_large(most_bytes));
+    match announced {
+        Some(length) if length > most_bytes => Err(too_large(most_bytes)),
+        _ => Ok(()),
     }
-    Ok(body)
-}
-
-/// Takes in what a caller still sends of a body that nobody wants any more. A connection that is closed
-/// with bytes unread is reset, and a caller who sends to the end before it looks for a reply finds none
-/// (RFC 9112, section 9.6). The reply does not wait for it.
-pub(super) fn discard(mut body: Body) {
-    if body.is_end_stream() {
-        return;
-    }
-    let rest = async move {
-        let mut left = MOST_DISCARDED;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            let Some(after) = left.checked_sub(bytes) else { return };
-            left = after;
-        }
-    };
-    tokio::spawn(tokio::time::timeout(DISCARD_TIME, rest));
 }
 
 /// What is said of a body that does not come.

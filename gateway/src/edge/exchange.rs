@@ -22,7 +22,7 @@ use super::front::{self, Codec, Connect, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::{Answered, Subject};
-use super::{Edge, body, caching, compression, connect, grpc, hygiene, request_id, rest, timeout};
+use super::{Edge, caching, compression, connect, grpc, hygiene, request_id, rest, timeout};
 use crate::error;
 use crate::route::{Form, Rpc};
 use crate::transcode::binding::Binding;
@@ -82,10 +82,7 @@ impl Exchange {
         let client = ClientIp::of(&request);
         let (head, body) = request.into_parts();
         match found {
-            Ok((Found::Options(methods), _)) => {
-                body::discard(body);
-                Err(options(&methods))
-            }
+            Ok((Found::Options(methods), _)) => Err(options(&methods)),
             Ok((Found::Call(front, rpc), timeout)) => {
                 let call = call::current().unwrap_or_default();
                 let listed = edge.metrics.calls_in_flight().list(&rpc.policy, call);
@@ -107,7 +104,6 @@ impl Exchange {
                 Ok((exchange, body))
             }
             Err(error) => {
-                body::discard(body);
                 edge.metrics.rejected(RefusedBy::Route, &error);
                 Err(front::refuse(protocol, &error, &request_id::current()))
             }

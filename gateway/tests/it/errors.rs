@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::feed::Feed;
 use crate::world::{USER, World};
 
 /// Checks the shape that every refusal has, and gives its code.
@@ -59,17 +60,28 @@ async fn every_refusal_at_the_edge_has_the_one_shape() {
 #[tokio::test]
 async fn who_sends_to_the_end_before_it_listens_finds_the_refusal() {
     let world = World::new().await;
+    let _feed = Feed::start(&world).await;
     // More than the system keeps between the two.
     let body = vec![b' '; 7 << 20];
-    for (path, status) in [("echo", 413), ("nothing", 404), ("books/b1:borrow", 401)] {
+    let announced = format!("content-length: {}\r\n\r\n", body.len());
+    let in_pieces = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+    for (path, length, end, status) in [
+        ("/api/v1/echo", &announced, "", 413),
+        ("/api/v1/nothing", &announced, "", 404),
+        ("/api/v1/books/b1:borrow", &announced, "", 401),
+        // By a page of the gateway's own, and while it is handed on.
+        ("/openapi.json", &announced, "", 405),
+        ("/api/v1/files/x", &in_pieces, "\r\n0\r\n\r\n", 413),
+    ] {
         let mut connection = TcpStream::connect(world.gateway.local_addr()).await.unwrap();
-        let length = body.len();
         let head = format!(
-            "POST /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\n{length}"
         );
-        connection.write_all(head.as_bytes()).await.unwrap();
-        connection.write_all(&body).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        for part in [head.as_bytes(), &body, end.as_bytes()] {
+            let sent = connection.write_all(part).await;
+            sent.unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
         let mut reply = String::new();
         connection.read_to_string(&mut reply).await.unwrap();
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {reply}");

@@ -34,7 +34,7 @@ pub(super) async fn messages(
 ) -> Result<Sending> {
     let mut parameters = query::parse(exchange.head.uri.query())?;
     let most_bytes = exchange.rpc.policy.max_body_bytes;
-    let body = body::if_not_larger(&exchange.head.headers, body, most_bytes)?;
+    body::refuse_announced(&exchange.head.headers, most_bytes)?;
     let incoming = Incoming {
         body,
         left: most_bytes,

@@ -1,5 +1,6 @@
 //! The use cases. [`App`] is a struct of ports and rules; each file below adds one group of cases.
 
+mod api_keys;
 mod bootstrap;
 mod grants;
 mod key_cache;
@@ -19,11 +20,13 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::config::Config;
 use crate::domain::{
-    AccountStore, AuthError, KeyStore, LoginThrottle, RoleDirectory, SessionStore, UserDirectory,
+    AccountStore, ApiKeyStore, AuthError, KeyStore, LoginThrottle, RoleDirectory, SessionStore,
+    UserDirectory,
 };
 use key_cache::KeyCache;
 use password_pool::PasswordPool;
 
+pub use api_keys::{ApiKeyPage, Exchanged};
 pub use keys::PublishedKey;
 pub use registration::registration;
 pub use sessions::{Revocations, SessionPage};
@@ -35,6 +38,8 @@ pub struct Ports {
     pub accounts: Arc<dyn AccountStore>,
     /// Where sessions are kept.
     pub sessions: Arc<dyn SessionStore>,
+    /// Where API keys are kept.
+    pub api_keys: Arc<dyn ApiKeyStore>,
     /// Where signing keys are kept.
     pub keys: Arc<dyn KeyStore>,
     /// Where users live.
@@ -47,6 +52,7 @@ pub struct Ports {
 pub struct App {
     accounts: Arc<dyn AccountStore>,
     sessions: Arc<dyn SessionStore>,
+    api_keys: Arc<dyn ApiKeyStore>,
     users: Arc<dyn UserDirectory>,
     roles: Arc<dyn RoleDirectory>,
     keys: KeyCache,
@@ -66,6 +72,7 @@ impl App {
         Ok(Self {
             accounts: ports.accounts,
             sessions: ports.sessions,
+            api_keys: ports.api_keys,
             users: ports.users,
             roles: ports.roles,
             keys: KeyCache::new(ports.keys, config.signing_key_check_interval),

@@ -17,6 +17,9 @@ pub const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
 /// Verifiers refuse tokens that live longer, for they remember ended sessions only so long.
 const MAX_ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
+/// Times further away cannot be told.
+const MAX_API_KEY_LIFE: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// The most passwords that may be hashed, or wait to be, at the same time.
 const MAX_PASSWORDS: usize = 100_000;
 
@@ -38,7 +41,15 @@ pub struct Config {
     /// How long a session lasts without a refresh. Default: 7 days.
     #[serde(with = "humantime_serde")]
     pub session_idle_life: Duration,
-    /// How long sessions that are over are kept, so that a late reuse of a refresh token is still
+    /// How long an API key lasts unless its owner says. Default: 90 days.
+    #[serde(with = "humantime_serde")]
+    pub api_key_life: Duration,
+    /// The longest that an API key may last. Default: 366 days.
+    #[serde(with = "humantime_serde")]
+    pub api_key_max_life: Duration,
+    /// How many live API keys a user may have; each has a rate limit of its own. Default: 20.
+    pub api_keys_per_user: u32,
+    /// How long sessions and API keys that are over are kept, so that a late reuse of a refresh token is still
     /// recognized; at least as long as an access token is valid. Default: 1 day.
     #[serde(with = "humantime_serde")]
     pub session_retention: Duration,
@@ -94,6 +105,9 @@ impl Default for Config {
             access_token_life: Duration::from_secs(600),
             session_absolute_life: days(30),
             session_idle_life: days(7),
+            api_key_life: days(90),
+            api_key_max_life: days(366),
+            api_keys_per_user: 20,
             session_retention: days(1),
             signing_key_life: days(30),
             signing_key_publish_ahead: Duration::from_secs(900),
@@ -133,6 +147,13 @@ impl ServiceSettings for Config {
         ensure!(
             !self.session_absolute_life.is_zero() && !self.session_idle_life.is_zero(),
             "auth.session_absolute_life and auth.session_idle_life must not be zero"
+        );
+        ensure!(
+            !self.api_key_life.is_zero()
+                && self.api_key_life <= self.api_key_max_life
+                && self.api_key_max_life <= MAX_API_KEY_LIFE,
+            "auth.api_key_life must be above zero and at most auth.api_key_max_life, and that at \
+             most 100 years"
         );
         ensure!(
             !self.signing_key_check_interval.is_zero()
@@ -236,6 +257,7 @@ mod tests {
             ("auth.access_token_life", refusal(|config| config.access_token_life = 61 * minute)),
             ("auth.session_retention", refusal(|config| config.session_retention = minute)),
             ("auth.session_idle_life", refusal(|config| config.session_idle_life *= 0)),
+            ("auth.api_key_life", refusal(|config| config.api_key_life *= 5)),
             ("auth.signing_key_life", refusal(|config| config.signing_key_life = minute)),
             ("auth.login_attempts", refusal(|config| config.login_attempts = 0)),
             ("auth.password_queue", refusal(|config| config.password_queue = usize::MAX)),

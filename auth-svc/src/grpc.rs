@@ -10,20 +10,22 @@ pub mod verify;
 
 use std::sync::Arc;
 
-use mainstay::contract::auth::SessionId;
 use mainstay::contract::auth::proto::auth_service_server::{AuthService, AuthServiceServer};
 use mainstay::contract::auth::proto::{
-    ChangePasswordRequest, ChangePasswordResponse, GetJwksRequest, GetOpenIdConfigurationRequest,
-    Jwks, ListRevocationsRequest, ListRevocationsResponse, ListSessionsRequest,
-    ListSessionsResponse, LoginRequest, LogoutRequest, LogoutResponse, OpenIdConfiguration,
-    RefreshRequest, RegisterRequest, RevokeSessionRequest, RevokeSessionResponse, TokenPair,
+    ChangePasswordRequest, ChangePasswordResponse, CreateApiKeyRequest, CreateApiKeyResponse,
+    ExchangeApiKeyRequest, ExchangeApiKeyResponse, GetJwksRequest, GetOpenIdConfigurationRequest,
+    Jwks, ListApiKeysRequest, ListApiKeysResponse, ListRevocationsRequest, ListRevocationsResponse,
+    ListSessionsRequest, ListSessionsResponse, LoginRequest, LogoutRequest, LogoutResponse,
+    OpenIdConfiguration, RefreshRequest, RegisterRequest, RevokeApiKeyRequest,
+    RevokeApiKeyResponse, RevokeSessionRequest, RevokeSessionResponse, TokenPair,
 };
+use mainstay::contract::auth::{ApiKeyId, SessionId};
 use mainstay::contract::identity::proto::User;
 use mainstay::kernel::page::PageRequest;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
-use crate::domain::{Password, RefreshToken};
+use crate::domain::{ApiKeySecret, Password, RefreshToken};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -96,6 +98,49 @@ impl AuthService for Auth {
         let session_id = SessionId::parse(&request.into_inner().session_id)?;
         self.app.session_revoke(caller.user_id, session_id).await?;
         Ok(Response::new(RevokeSessionResponse {}))
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<CreateApiKeyRequest>,
+    ) -> Reply<CreateApiKeyResponse> {
+        let caller = parse::caller()?;
+        let CreateApiKeyRequest { display_name, expire_time } = request.into_inner();
+        let expire_time = expire_time.map(|time| parse::time("expire_time", time)).transpose()?;
+        let (user, session) = (caller.user_id, caller.session_id);
+        let made = self.app.api_key_create(user, session, &display_name, expire_time).await?;
+        Ok(Response::new(render::new_api_key(&made.0, &made.1)))
+    }
+
+    async fn list_api_keys(
+        &self,
+        request: Request<ListApiKeysRequest>,
+    ) -> Reply<ListApiKeysResponse> {
+        let caller = parse::caller()?;
+        let request = request.into_inner();
+        let page = PageRequest::parse(request.page_size, &request.page_token)?;
+        let after = page.after.as_ref().map(parse::api_key_position).transpose()?;
+        let keys = self.app.api_key_list(caller.user_id, after, page.size).await?;
+        Ok(Response::new(render::api_key_page(&keys)))
+    }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<RevokeApiKeyRequest>,
+    ) -> Reply<RevokeApiKeyResponse> {
+        let caller = parse::caller()?;
+        let id = ApiKeyId::parse(&request.into_inner().api_key_id)?;
+        self.app.api_key_revoke(caller.user_id, id).await?;
+        Ok(Response::new(RevokeApiKeyResponse {}))
+    }
+
+    async fn exchange_api_key(
+        &self,
+        request: Request<ExchangeApiKeyRequest>,
+    ) -> Reply<ExchangeApiKeyResponse> {
+        let secret = ApiKeySecret::given(request.into_inner().key);
+        let exchanged = self.app.api_key_exchange(&secret).await?;
+        Ok(Response::new(render::exchanged(&exchanged)))
     }
 
     async fn get_jwks(&self, _request: Request<GetJwksRequest>) -> Reply<Jwks> {

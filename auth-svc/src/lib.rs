@@ -5,8 +5,8 @@
 //! | [`config`] | the service's settings |
 //! | [`grpc`] | presentation: parse, call the app, render |
 //! | [`app`] | the use cases |
-//! | [`domain`] | accounts, passwords, sessions, tokens, keys, invariants, events, ports |
-//! | [`store`] | accounts, sessions and keys in the database |
+//! | [`domain`] | accounts, passwords, sessions, API keys, tokens, signing keys, invariants, events, ports |
+//! | [`store`] | accounts, sessions, API keys and signing keys in the database |
 //! | [`events`] | what auth tells and hears |
 
 pub mod app;
@@ -34,7 +34,7 @@ use store::{DatabaseStore, Sealer};
 /// The port unless settings say otherwise.
 pub const DEFAULT_PORT: u16 = 8081;
 
-/// When sessions that have been over for long are forgotten.
+/// When sessions and API keys that have been over for long are forgotten.
 const PRUNE_SCHEDULE: &str = "7 * * * *";
 
 /// The service: everything it runs on and everything it offers.
@@ -47,6 +47,7 @@ pub async fn module(platform: Platform<Config>) -> anyhow::Result<Module> {
     let ports = Ports {
         accounts: store.clone(),
         sessions: store.clone(),
+        api_keys: store.clone(),
         keys: store,
         users: Arc::new(IdentityDirectory::new(Arc::new(identity))),
         roles: Arc::new(AuthzDirectory::new(Arc::new(authz))),
@@ -86,10 +87,13 @@ fn rotate_signing_keys(app: Arc<App>) -> Job {
     })
 }
 
-/// Forgets sessions that are over, and tokens that no longer matter.
+/// Forgets sessions and API keys that are over, and tokens that no longer matter.
 fn prune_sessions(app: Arc<App>) -> Job {
     Job::new("prune-sessions", move |_| {
         let app = app.clone();
-        async move { Ok(app.session_prune().await?) }
+        async move {
+            app.session_prune().await?;
+            Ok(app.api_key_prune().await?)
+        }
     })
 }

@@ -1,7 +1,8 @@
-//! Accounts, sessions and keys in the service's own database. Implements the ports of the domain with
+//! Accounts, sessions, API keys and signing keys in the service's own database. Implements the ports of the domain with
 //! sea-orm.
 
 mod account;
+mod api_key;
 mod end;
 mod entity;
 mod grants;

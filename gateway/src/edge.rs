@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
+use mainstay::contract::auth::RemoteApiKeys;
 use mainstay::contract::billing::RemoteEntitlements;
 use mainstay::kernel::claims::Claims;
 use mainstay::kernel::error::{DEADLINE_EXCEEDED, Error, PAYLOAD_TOO_LARGE};
@@ -13,6 +14,7 @@ use mainstay::kernel::telemetry::Metrics;
 use mainstay::kernel::telemetry::metrics::RefusedBy;
 use mainstay::kernel::token::Verifier;
 
+pub(crate) mod api_key;
 pub(crate) mod body;
 pub(crate) mod caching;
 pub(crate) mod client_ip;
@@ -66,6 +68,8 @@ pub(crate) struct Edge {
     pub(crate) metrics: Metrics,
     /// Verifies access tokens; absent where no route asks for one.
     pub(crate) verifier: Option<Arc<Verifier>>,
+    /// Exchanges API keys for access tokens; absent where callers have none.
+    pub(crate) api_keys: Option<RemoteApiKeys>,
     /// Decides permissions; absent where no route states one.
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     /// Knows what users' plans include; absent where there are no plans.

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use mainstay::contract::auth::{self, GrpcAuthClient, RemoteKeys};
+use mainstay::contract::auth::{self, GrpcAuthClient, RemoteApiKeys, RemoteKeys};
 use mainstay::contract::authz::{self, GrpcAuthzClient, RemoteAuthorizer};
 use mainstay::contract::billing::{self, GrpcBillingClient, RemoteEntitlements};
 use mainstay::kernel::claims::{Claims, FolderClaims, SharedClaims};
@@ -74,7 +74,8 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
     let of_platform = platform.clone();
     let channels: Channels = Arc::new(move |service: &str| of_platform.channel(service));
 
-    let keys = Arc::new(RemoteKeys::new(GrpcAuthClient::new(platform.channel(auth::SERVICE))));
+    let auth = GrpcAuthClient::new(platform.channel(auth::SERVICE));
+    let keys = Arc::new(RemoteKeys::new(auth.clone()));
     let tokens = TokenSettings {
         issuer: settings.token_issuer.clone(),
         audience: settings.token_audience.clone(),
@@ -125,6 +126,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         settings: Arc::clone(&settings),
         channels,
         verifier: Some(verifier),
+        api_keys: Some(RemoteApiKeys::new(auth)),
         entitlements: Some(entitlements),
         ip_limit: Some(ip_limit),
     });

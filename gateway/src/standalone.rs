@@ -88,6 +88,7 @@ pub async fn module(
         settings: Arc::clone(&settings),
         channels,
         verifier,
+        api_keys: None,
         ip_limit,
     });
     let module = Module::new(mainstay::contract::DESCRIPTORS);

@@ -1,5 +1,6 @@
 //! auth: accounts, passwords, sessions, tokens and the keys that sign them.
 
+mod api_keys;
 mod remote;
 
 use tonic::Code;
@@ -8,8 +9,9 @@ use super::client::client;
 use super::identity::proto::User;
 use crate::kernel::error::ErrorCode;
 
-pub use super::id::{SessionId, UserId};
+pub use super::id::{ApiKeyId, SessionId, UserId};
 pub use super::proto::mainstay::auth::v1 as proto;
+pub use api_keys::RemoteApiKeys;
 pub use remote::RemoteKeys;
 
 use proto::auth_service_client::AuthServiceClient;
@@ -35,6 +37,18 @@ pub const TOKEN_REUSED: ErrorCode = ErrorCode::new("TOKEN_REUSED", Code::Unauthe
 pub const OVERLOADED: ErrorCode = ErrorCode::with_http("OVERLOADED", Code::ResourceExhausted, 503);
 /// The user who calls has no such session.
 pub const SESSION_NOT_FOUND: ErrorCode = ErrorCode::new("SESSION_NOT_FOUND", Code::NotFound);
+/// The API key is unknown, expired or revoked.
+pub const API_KEY_INVALID: ErrorCode = ErrorCode::new("API_KEY_INVALID", Code::Unauthenticated);
+/// The user who calls has no such API key.
+pub const API_KEY_NOT_FOUND: ErrorCode = ErrorCode::new("API_KEY_NOT_FOUND", Code::NotFound);
+/// The user who calls has as many API keys as anybody may have.
+pub const TOO_MANY_API_KEYS: ErrorCode =
+    ErrorCode::with_http("TOO_MANY_API_KEYS", Code::FailedPrecondition, 409);
+/// What was asked for takes a session that began with a login.
+pub const LOGIN_NEEDED: ErrorCode = ErrorCode::new("LOGIN_NEEDED", Code::PermissionDenied);
+
+/// How every API key begins, for scanners of leaked secrets to know it by.
+pub const API_KEY_PREFIX: &str = "mainstay_";
 
 client! {
     /// What auth offers.
@@ -53,6 +67,14 @@ client! {
         list_sessions(ListSessionsRequest) -> proto::ListSessionsResponse;
         /// Ends a session of the user who calls.
         revoke_session(RevokeSessionRequest) -> proto::RevokeSessionResponse;
+        /// Makes an API key of the user who calls.
+        create_api_key(CreateApiKeyRequest) -> proto::CreateApiKeyResponse;
+        /// Lists the API keys of the user who calls.
+        list_api_keys(ListApiKeysRequest) -> proto::ListApiKeysResponse;
+        /// Ends an API key of the user who calls.
+        revoke_api_key(RevokeApiKeyRequest) -> proto::RevokeApiKeyResponse;
+        /// Exchanges an API key for an access token.
+        exchange_api_key(ExchangeApiKeyRequest) -> proto::ExchangeApiKeyResponse;
         /// The public keys that verify access tokens.
         get_jwks(GetJwksRequest) -> proto::Jwks;
         /// OpenID provider metadata.

@@ -54,6 +54,10 @@ id!(
     SessionId, "session_id"
 );
 id!(
+    /// Id of an API key: the claim `sid` of the access tokens that it is exchanged for.
+    ApiKeyId, "api_key_id"
+);
+id!(
     /// Id of a role.
     RoleId, "role_id"
 );

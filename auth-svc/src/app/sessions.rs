@@ -21,11 +21,11 @@ pub struct SessionPage {
     pub next: Option<(DateTime<Utc>, SessionId)>,
 }
 
-/// Sessions that ended lately.
+/// Sessions and API keys that ended lately.
 #[derive(Clone, Debug)]
 pub struct Revocations {
     /// Which.
-    pub session_ids: Vec<SessionId>,
+    pub session_ids: Vec<String>,
     /// From when to ask next.
     pub as_of: DateTime<Utc>,
 }
@@ -61,7 +61,7 @@ impl App {
         }
     }
 
-    /// The sessions ended since then whose access tokens may still be valid.
+    /// The sessions and API keys ended since then whose access tokens may still be valid.
     pub async fn revocation_list(
         &self,
         since: Option<DateTime<Utc>>,
@@ -69,7 +69,10 @@ impl App {
         let as_of = Utc::now();
         let matters = as_of - self.config.access_token_life - CLOCK_LEEWAY;
         let since = since.map_or(matters, |since| matters.max(since) - REVOCATION_MARGIN);
-        let session_ids = self.sessions.session_list_ended(since).await?;
+        let sessions = self.sessions.session_list_ended(since).await?;
+        let keys = self.api_keys.api_key_list_ended(since).await?;
+        let sessions = sessions.iter().map(ToString::to_string);
+        let session_ids = sessions.chain(keys.iter().map(ToString::to_string)).collect();
         Ok(Revocations { session_ids, as_of })
     }
 

@@ -1,10 +1,10 @@
 //! The tokens of a session.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::App;
-use crate::domain::{AccessClaims, AuthError, RefreshToken, Rotation, Session};
+use crate::domain::{AccessClaims, AuthError, RefreshToken, Rotation, Session, UserId};
 
 /// What a login or a refresh gives.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub struct Tokens {
 pub struct Signed(String);
 
 impl Signed {
+    pub(super) fn new(token: String) -> Self {
+        Self(token)
+    }
+
     /// The token as the client keeps it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -56,24 +60,31 @@ impl App {
         session: &Session,
         refresh_token: RefreshToken,
     ) -> Result<Tokens, AuthError> {
-        let claims = self.claims(session).await?;
-        let access_token = Signed(self.token_sign(&claims).await?);
+        let claims =
+            self.claims(session.user_id, session.id.to_string(), DateTime::<Utc>::MAX_UTC).await?;
+        let access_token = Signed::new(self.token_sign(&claims).await?);
         Ok(Tokens { access_token, refresh_token, expires_in: claims.lifetime_seconds() })
     }
 
-    async fn claims(&self, session: &Session) -> Result<AccessClaims, AuthError> {
-        let grants = self.accounts.grants_read(session.user_id).await?;
+    /// What a token of a session or an API key says, which expires at `latest` or before.
+    pub(super) async fn claims(
+        &self,
+        user_id: UserId,
+        sid: String,
+        latest: DateTime<Utc>,
+    ) -> Result<AccessClaims, AuthError> {
+        let grants = self.accounts.grants_read(user_id).await?;
         let now = Utc::now();
         let seconds = AccessClaims::seconds(now);
         Ok(AccessClaims {
             iss: self.config.issuer.clone(),
-            sub: session.user_id.to_string(),
+            sub: user_id.to_string(),
             aud: self.config.audience.clone(),
-            exp: AccessClaims::seconds(now + self.config.access_token_life),
+            exp: AccessClaims::seconds(latest.min(now + self.config.access_token_life)),
             nbf: seconds,
             iat: seconds,
             jti: Uuid::now_v7().to_string(),
-            sid: session.id.to_string(),
+            sid,
             roles: grants.roles,
             plan: grants.plan,
         })

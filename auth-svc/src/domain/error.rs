@@ -3,7 +3,7 @@
 use mainstay::contract::email::NotAnEmail;
 use std::time::Duration;
 
-use super::SessionId;
+use super::{ApiKeyId, SessionId};
 
 /// A use case that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,21 @@ pub enum AuthError {
     /// The caller has no such session.
     #[error("session {0} does not exist")]
     SessionNotFound(SessionId),
+    /// The API key is unknown, expired or ended.
+    #[error("the API key is not valid")]
+    ApiKeyInvalid,
+    /// The caller has no such API key.
+    #[error("API key {0} does not exist")]
+    ApiKeyNotFound(ApiKeyId),
+    /// The caller has as many API keys as anybody may have.
+    #[error("there are {most} API keys already: revoke one first")]
+    TooManyApiKeys {
+        /// How many those are.
+        most: u32,
+    },
+    /// Only a session that began with a login may do it.
+    #[error("API keys are made after a login, not with an API key")]
+    LoginNeeded,
     /// Too many wrong passwords.
     #[error("too many attempts")]
     Throttled {

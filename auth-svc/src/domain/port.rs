@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Account, AuthError, EndReason, Grants, PasswordHash, Plan, Session, SessionId, SessionLife,
-    SigningKey, TokenDigest, UserId,
+    Account, ApiKey, ApiKeyId, AuthError, EndReason, Grants, PasswordHash, Plan, Session,
+    SessionId, SessionLife, SigningKey, TokenDigest, UserId,
 };
 
 /// Where accounts are kept, and what was heard of their roles and plans.
@@ -26,7 +26,7 @@ pub trait AccountStore: Send + Sync {
     /// The open account of a user.
     async fn account_read(&self, id: UserId) -> Result<Option<Account>, AuthError>;
 
-    /// Closes the account, ends its sessions and frees its address. Unknown or closed: no effect.
+    /// Closes the account, ends its sessions and API keys, and frees its address. Unknown or closed: no effect.
     async fn account_close(&self, id: UserId, now: DateTime<Utc>) -> Result<(), AuthError>;
 
     /// Takes a registration back: closes the account if it is open, and tells of it.
@@ -125,6 +125,60 @@ pub trait SessionStore: Send + Sync {
 
     /// Forgets the sessions that were over before then, with their tokens. Returns how many.
     async fn session_prune(&self, over_before: DateTime<Utc>) -> Result<u64, AuthError>;
+}
+
+/// What came of a new API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// It is kept.
+    Made,
+    /// The account is closed, or the session is none of its live ones.
+    NoSession,
+    /// The user has as many as anybody may have.
+    TooMany,
+}
+
+/// Where API keys are kept.
+#[async_trait]
+pub trait ApiKeyStore: Send + Sync {
+    /// Adds a key that is made in a session, unless its user has `most` live ones.
+    async fn api_key_create(
+        &self,
+        key: &ApiKey,
+        secret: TokenDigest,
+        session: SessionId,
+        most: u32,
+    ) -> Result<Making, AuthError>;
+
+    /// The live key that this is the secret of, whose use is noted.
+    async fn api_key_use(
+        &self,
+        secret: TokenDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ApiKey>, AuthError>;
+
+    /// At most `limit` live keys of a user, newest first, after the position of the last seen.
+    async fn api_key_list(
+        &self,
+        user_id: UserId,
+        after: Option<(DateTime<Utc>, ApiKeyId)>,
+        limit: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ApiKey>, AuthError>;
+
+    /// Ends a key of a user. `false` when the user has no such key; one that is over stays as it is.
+    async fn api_key_end(
+        &self,
+        user_id: UserId,
+        id: ApiKeyId,
+        now: DateTime<Utc>,
+    ) -> Result<bool, AuthError>;
+
+    /// The keys ended since then.
+    async fn api_key_list_ended(&self, since: DateTime<Utc>) -> Result<Vec<ApiKeyId>, AuthError>;
+
+    /// Forgets the keys that were over before then. Returns how many.
+    async fn api_key_prune(&self, over_before: DateTime<Utc>) -> Result<u64, AuthError>;
 }
 
 /// Where signing keys are kept.

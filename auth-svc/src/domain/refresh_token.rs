@@ -28,7 +28,7 @@ impl RefreshToken {
 
     /// What the store keeps of it.
     pub fn digest(&self) -> TokenDigest {
-        TokenDigest(Sha256::digest(self.0.as_bytes()).into())
+        TokenDigest::of(&self.0)
     }
 }
 
@@ -44,6 +44,11 @@ impl std::fmt::Debug for RefreshToken {
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
+    /// The digest of a token.
+    pub(super) fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
     /// The digest as it is stored.
     pub fn to_vec(self) -> Vec<u8> {
         self.0.to_vec()

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mainstay::contract::auth::{
-    EMAIL_TAKEN, INVALID_CREDENTIALS, OVERLOADED, SESSION_NOT_FOUND, TOKEN_INVALID, TOKEN_REUSED,
+    API_KEY_INVALID, API_KEY_NOT_FOUND, EMAIL_TAKEN, INVALID_CREDENTIALS, LOGIN_NEEDED, OVERLOADED,
+    SESSION_NOT_FOUND, TOKEN_INVALID, TOKEN_REUSED, TOO_MANY_API_KEYS,
 };
 use mainstay::kernel::error::{Error, RATE_LIMITED};
 use tonic::Status;
@@ -22,6 +23,10 @@ impl From<AuthError> for Error {
             AuthError::TokenInvalid => Self::new(TOKEN_INVALID, message),
             AuthError::TokenReused => Self::new(TOKEN_REUSED, message),
             AuthError::SessionNotFound(_) => Self::new(SESSION_NOT_FOUND, message),
+            AuthError::ApiKeyInvalid => Self::new(API_KEY_INVALID, message),
+            AuthError::ApiKeyNotFound(_) => Self::new(API_KEY_NOT_FOUND, message),
+            AuthError::TooManyApiKeys { .. } => Self::new(TOO_MANY_API_KEYS, message),
+            AuthError::LoginNeeded => Self::new(LOGIN_NEEDED, message),
             AuthError::Throttled { retry_after } => {
                 Self::new(RATE_LIMITED, message).retry_after(retry_after)
             }

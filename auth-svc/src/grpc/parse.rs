@@ -1,7 +1,7 @@
 //! Messages of the contract become types that cannot be wrong.
 
 use chrono::{DateTime, Utc};
-use mainstay::contract::auth::{SessionId, UserId};
+use mainstay::contract::auth::{ApiKeyId, SessionId, UserId};
 use mainstay::kernel::call;
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::page::PageToken;
@@ -32,10 +32,22 @@ pub fn time(field: &str, time: Timestamp) -> Result<DateTime<Utc>> {
         .ok_or_else(|| Error::invalid(field, "is not a time"))
 }
 
-/// The position that a page token names.
+/// The position among sessions that a page token names.
 pub fn session_position(token: &PageToken) -> Result<(DateTime<Utc>, SessionId)> {
+    position(token, SessionId::parse)
+}
+
+/// The position among API keys that a page token names.
+pub fn api_key_position(token: &PageToken) -> Result<(DateTime<Utc>, ApiKeyId)> {
+    position(token, ApiKeyId::parse)
+}
+
+fn position<T>(
+    token: &PageToken,
+    parse: impl FnOnce(&str) -> Result<T>,
+) -> Result<(DateTime<Utc>, T)> {
     let [time, id] = token.columns()?;
     let time = time.parse().ok().and_then(DateTime::from_timestamp_micros);
-    let id = SessionId::parse(id).map_err(|_| PageToken::refused())?;
+    let id = parse(id).map_err(|_| PageToken::refused())?;
     Ok((time.ok_or_else(PageToken::refused)?, id))
 }

@@ -44,9 +44,6 @@ impl KeySource for LocalKeys {
 impl RevocationSource for LocalKeys {
     async fn revocations(&self, since: Option<SystemTime>) -> Result<Revocations> {
         let revocations = self.app.revocation_list(since.map(Into::into)).await?;
-        Ok(Revocations {
-            session_ids: revocations.session_ids.iter().map(ToString::to_string).collect(),
-            as_of: revocations.as_of.into(),
-        })
+        Ok(Revocations { session_ids: revocations.session_ids, as_of: revocations.as_of.into() })
     }
 }

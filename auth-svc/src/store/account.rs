@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::entity::account::{Column, Entity, Model};
 use super::entity::account_role;
-use super::{DatabaseStore, end, grants, micros, stored_time};
+use super::{DatabaseStore, api_key, end, grants, micros, stored_time};
 use crate::domain::{
     Account, AccountStore, AuthError, AuthEvent, Email, EndReason, Grants, PasswordHash, Plan,
     REGISTRATION, Registration, SessionId, UserId,
@@ -143,6 +143,7 @@ async fn close(
         return Ok(false);
     }
     end::sessions_of(transaction, id, None, EndReason::UserDeleted, now).await?;
+    api_key::close(transaction, id, now).await?;
     grants::forget(transaction.connection(), id).await?;
     Ok(true)
 }
@@ -163,6 +164,20 @@ pub(super) async fn password_replace(
         .exec(connection)
         .await?;
     Ok(replaced.rows_affected > 0)
+}
+
+/// Locks an account until the transaction ends; `false` when it is not open.
+pub(super) async fn lock(
+    connection: &impl sea_orm::ConnectionTrait,
+    id: UserId,
+) -> Result<bool, AuthError> {
+    let locked = Entity::update_many()
+        .col_expr(Column::CloseTime, Expr::col(Column::CloseTime))
+        .filter(Column::Id.eq(Uuid::from(id)))
+        .filter(is_open())
+        .exec(connection)
+        .await?;
+    Ok(locked.rows_affected > 0)
 }
 
 fn is_open() -> sea_orm::sea_query::SimpleExpr {

@@ -105,6 +105,31 @@ pub mod refresh_token {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// API keys by what is kept of their secrets.
+pub mod api_key {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "api_key")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub account_id: Uuid,
+        pub digest: Vec<u8>,
+        pub display_name: String,
+        pub prefix: String,
+        pub create_time: i64,
+        pub expire_time: i64,
+        pub use_time: Option<i64>,
+        pub end_time: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// Signing keys.
 pub mod signing_key {
     use sea_orm::entity::prelude::*;

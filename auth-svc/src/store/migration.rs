@@ -6,12 +6,18 @@ use sea_orm_migration::prelude::*;
 
 /// The steps in order.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(CreateAccounts), Box::new(CreateSessions), Box::new(CreateSigningKeys)]
+    vec![
+        Box::new(CreateAccounts),
+        Box::new(CreateSessions),
+        Box::new(CreateSigningKeys),
+        Box::new(CreateApiKeys),
+    ]
 }
 
 struct CreateAccounts;
 struct CreateSessions;
 struct CreateSigningKeys;
+struct CreateApiKeys;
 
 impl MigrationName for CreateAccounts {
     fn name(&self) -> &str {
@@ -28,6 +34,12 @@ impl MigrationName for CreateSessions {
 impl MigrationName for CreateSigningKeys {
     fn name(&self) -> &str {
         "auth_0003_create_signing_keys"
+    }
+}
+
+impl MigrationName for CreateApiKeys {
+    fn name(&self) -> &str {
+        "auth_0004_create_api_keys"
     }
 }
 
@@ -57,6 +69,17 @@ impl MigrationTrait for CreateSessions {
 impl MigrationTrait for CreateSigningKeys {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(signing_key()).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateApiKeys {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(api_key()).await?;
+        for index in api_key_indexes() {
+            manager.create_index(index).await?;
+        }
+        Ok(())
     }
 }
 
@@ -127,19 +150,48 @@ fn refresh_token() -> TableCreateStatement {
 
 /// For a user's list, for revocations, for pruning, and for the tokens of a session.
 fn session_indexes() -> [IndexCreateStatement; 4] {
-    let index = |name: &'static str, table: &'static str, columns: &[&'static str]| {
-        let mut index = Index::create().name(name).table(table).to_owned();
-        for column in columns {
-            index.col(*column);
-        }
-        index
-    };
     [
         index("session_of_account", "session", &["account_id", "create_time", "id"]),
         index("session_end", "session", &["end_time"]),
         index("session_expiry", "session", &["expire_time"]),
         index("refresh_token_of_session", "refresh_token", &["session_id"]),
     ]
+}
+
+fn api_key() -> TableCreateStatement {
+    Table::create()
+        .table("api_key")
+        .col(uuid("id").primary_key())
+        .col(uuid("account_id"))
+        .col(ColumnDef::new("digest").binary_len(32).not_null().unique_key())
+        .col(text("display_name"))
+        .col(text("prefix"))
+        .col(number("create_time"))
+        .col(number("expire_time"))
+        .col(ColumnDef::new("use_time").big_integer())
+        .col(ColumnDef::new("end_time").big_integer())
+        .to_owned()
+}
+
+/// For a user's list, for revocations, and for pruning.
+fn api_key_indexes() -> [IndexCreateStatement; 3] {
+    [
+        index("api_key_of_account", "api_key", &["account_id", "create_time", "id"]),
+        index("api_key_end", "api_key", &["end_time"]),
+        index("api_key_expiry", "api_key", &["expire_time"]),
+    ]
+}
+
+fn index(
+    name: &'static str,
+    table: &'static str,
+    columns: &[&'static str],
+) -> IndexCreateStatement {
+    let mut index = Index::create().name(name).table(table).to_owned();
+    for column in columns {
+        index.col(*column);
+    }
+    index
 }
 
 /// The generation is the key: of two replicas that add the next key, one finds it taken.

@@ -180,7 +180,10 @@ fn older_than((time, id): (DateTime<Utc>, SessionId)) -> Condition {
     Condition::any().add(Column::CreateTime.lt(time)).add(same_time)
 }
 
-async fn session_read(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Session>, AuthError> {
+pub(super) async fn session_read(
+    db: &impl ConnectionTrait,
+    id: Uuid,
+) -> Result<Option<Session>, AuthError> {
     Entity::find_by_id(id).one(db).await?.map(into_domain).transpose()
 }
 

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod api_keys;
 mod bootstrap;
 mod completing;
 mod grants;

@@ -41,6 +41,7 @@ impl Default for CorsGroup {
             "last-event-id",
             "traceparent",
             "tracestate",
+            "x-api-key",
             "x-grpc-web",
             "x-request-id",
             "x-request-timeout",

@@ -56,7 +56,7 @@ pub(super) fn finish(exchange: &Exchange, mut response: Response) -> Response {
     }
     let Some(route) = kept else { return response };
     if has_user(route) {
-        headers.append(VARY, HeaderValue::from_static("authorization"));
+        headers.append(VARY, HeaderValue::from_static("authorization, x-api-key"));
     }
     not_modified(&exchange.head.headers, response)
 }

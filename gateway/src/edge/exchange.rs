@@ -22,7 +22,9 @@ use super::front::{self, Codec, Connect, Found, Front, Protocol};
 use super::idempotency::Keyed;
 use super::messages::Messages;
 use super::observe::{Answered, Subject};
-use super::{Edge, caching, compression, connect, grpc, hygiene, request_id, rest, timeout};
+use super::{
+    Edge, api_key, caching, compression, connect, grpc, hygiene, request_id, rest, timeout,
+};
 use crate::error;
 use crate::route::{Form, Rpc};
 use crate::transcode::binding::Binding;
@@ -38,6 +40,8 @@ pub(crate) struct Exchange {
     pub(super) client: ClientIp,
     /// Who calls and until when.
     pub(super) call: Arc<Call>,
+    /// Whether an API key says who calls: it has limits of its own.
+    by_api_key: bool,
     /// When the caller stops waiting, if it says so.
     pub(super) patience: Option<Instant>,
     /// The query of a route, without its cursor.
@@ -94,6 +98,7 @@ impl Exchange {
                     rpc,
                     head,
                     client,
+                    by_api_key: false,
                     patience,
                     parameters: Parameters::new(),
                     message: Bytes::new(),
@@ -110,17 +115,26 @@ impl Exchange {
         }
     }
 
-    /// Verifies the access token, where the method asks for a user.
+    /// Verifies the access token or the API key, where the method asks for a user.
     pub(crate) async fn token(&mut self) -> Result<()> {
         if matches!(self.rpc.policy.access, Access::Public | Access::Webhook) {
             return Ok(());
         }
-        let token = match rest::socket::offered_token(self) {
-            Some(token) => token,
-            None => bearer(&self.head.headers)?,
-        };
         let verifier = self.edge.verifier.as_ref().ok_or_else(|| nobody("verifies tokens"))?;
-        let claims = call::scope(Arc::clone(&self.call), verifier.verify(token)).await?;
+        let claims = match (&self.edge.api_keys, api_key::offered(&self.head.headers)?) {
+            (Some(keys), Some(key)) => {
+                self.by_api_key = true;
+                let verified = Box::pin(api_key::verify(keys, verifier, key));
+                call::scope(Arc::clone(&self.call), verified).await?
+            }
+            _ => {
+                let token = match rest::socket::offered_token(self) {
+                    Some(token) => token,
+                    None => bearer(&self.head.headers)?,
+                };
+                call::scope(Arc::clone(&self.call), verifier.verify(token)).await?
+            }
+        };
         let plan = match &self.edge.entitlements {
             Some(entitlements) => entitlements.plan_since(&claims.sub, claims.iat).await,
             None => None,
@@ -140,6 +154,7 @@ impl Exchange {
         let policy = &self.rpc.policy;
         let plan = self.call.user.as_ref().map(|user| user.plan.as_str());
         let subject = match &self.call.user {
+            Some(User { session_id: Some(key), .. }) if self.by_api_key => format!("key:{key}"),
             Some(user) => format!("user:{}", user.id),
             None => format!("ip:{}", self.client.network()),
         };

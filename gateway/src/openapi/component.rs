@@ -36,6 +36,12 @@ pub(super) fn components(mut schemas: BTreeMap<String, Json>) -> Json {
                 "bearerFormat": "JWT",
                 "description": "The `access_token` of a login.",
             },
+            "api_key": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-Api-Key",
+                "description": "A key of `POST /api/v1/auth/api-keys`, for programs.",
+            },
         },
         "schemas": schemas,
         "responses": responses(),

@@ -52,7 +52,7 @@ pub(super) fn operation(route: &Route, schemas: &mut Schemas, comments: &mut Com
 fn security(route: &Route) -> Json {
     match route.rpc.policy.access {
         Access::Public | Access::Webhook => json!([]),
-        _ => json!([{ "bearer": [] }]),
+        _ => json!([{ "bearer": [] }, { "api_key": [] }]),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test fails by panicking and documents itself
 
 mod access;
+mod api_keys;
 mod browsers;
 mod caching;
 mod compression;

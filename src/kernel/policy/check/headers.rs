@@ -5,8 +5,15 @@ use prost_reflect::DynamicMessage;
 use super::options::texts;
 
 /// Headers that say who calls, or that the platform sets itself: never to be taken from outside.
-const RESERVED_REQUEST: [&str; 6] =
-    ["authorization", "cookie", "traceparent", "tracestate", "x-request-id", "x-session-id"];
+const RESERVED_REQUEST: [&str; 7] = [
+    "authorization",
+    "cookie",
+    "traceparent",
+    "tracestate",
+    "x-api-key",
+    "x-request-id",
+    "x-session-id",
+];
 
 /// Beginnings of such headers.
 const RESERVED_REQUEST_PREFIXES: [&str; 3] = ["grpc-", "x-user-", "x-forwarded-"];

@@ -56,6 +56,17 @@ async fn a_request_is_one_connected_trace_at_the_collector() {
     for Exported { service, version, .. } in [edge, served] {
         assert_eq!(version, env!("CARGO_PKG_VERSION"), "{service}");
     }
+
+    for (service, series) in [
+        (GATEWAY, "http_server_request_duration_seconds_bucket{"),
+        (GATEWAY, "rpc_client_call_duration_seconds_bucket{"),
+        (auth::SERVICE, "rpc_server_call_duration_seconds_bucket{"),
+    ] {
+        let page = metrics(&platform, service).await;
+        let mut lines = page.lines().filter(|line| line.starts_with(series));
+        let exemplar = format!(" # {{trace_id=\"{TRACE_ID}\"}} ");
+        assert!(lines.any(|line| line.contains(&exemplar)), "{series} leads to no trace:\n{page}");
+    }
 }
 
 #[tokio::test]
@@ -138,6 +149,8 @@ async fn a_caller_who_does_not_sample_is_not_exported() {
         })
         .await;
         assert!(collector.spans(&hex::decode(TRACE_ID).unwrap(), service).is_empty(), "{service}");
+        let page = metrics(&platform, service).await;
+        assert!(!page.contains(TRACE_ID), "nobody could look at it:\n{page}");
     }
 }
 

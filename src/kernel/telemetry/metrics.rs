@@ -7,6 +7,7 @@
 
 mod active;
 mod calls;
+mod exemplars;
 mod histogram;
 mod http;
 mod kept;
@@ -52,6 +53,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Mutex<Registry>,
+    exemplars: Mutex<Registry>,
     calls: Calls,
     http: Http,
     resources: Resources,
@@ -109,7 +111,8 @@ impl Metrics {
     /// The metrics of a service, with its build information.
     pub fn new(service: &'static str, version: &'static str) -> Self {
         let inner = Inner {
-            registry: Mutex::new(Registry::default()),
+            registry: Mutex::default(),
+            exemplars: Mutex::default(),
             calls: Calls::new(),
             http: Http::new(),
             resources: Resources::new(),
@@ -300,7 +303,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.0.lock()).expect("a string takes all that is written");
-        page
+        exemplars::join(page, &self.0.exemplars.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -309,8 +312,9 @@ impl Inner {
         let mut registry = self.lock();
         let build = Info::new(vec![("service", service), ("version", version)]);
         registry.register("mainstay_build", "What runs here", build);
-        self.calls.register(&mut registry);
-        self.http.register(&mut registry);
+        let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calls.register(&mut registry, &mut exemplars);
+        self.http.register(&mut registry, &mut exemplars);
         self.resources.register(&mut registry);
         registry.register_with_unit(
             "mainstay_outbox_oldest_age",

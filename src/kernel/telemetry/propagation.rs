@@ -35,6 +35,12 @@ pub fn is_read(span: &Span) -> bool {
     EXPORTS.load(Ordering::Relaxed) && span.context().span().span_context().is_sampled()
 }
 
+/// The id of the trace that the current span belongs to, if it [is read](is_read).
+pub(super) fn exported_trace() -> Option<String> {
+    let span = Span::current();
+    is_read(&span).then(|| span.context().span().span_context().trace_id().to_string())
+}
+
 /// Names a span by what was found out after it had begun; to collectors only, a field `otel.name` comes
 /// too late by then.
 pub fn rename(span: &Span, name: String) {

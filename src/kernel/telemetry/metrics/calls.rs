@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
 use super::active::Active;
+use super::exemplars::Exemplars;
 use super::histogram::{Histograms, durations};
 use crate::kernel::error::{Error, ErrorClass};
 
@@ -90,11 +91,18 @@ impl RefusedBy {
 /// What is measured of all calls.
 #[derive(Debug)]
 pub(super) struct Calls {
-    server: Histograms<RpcLabels>,
-    client: Histograms<RpcLabels>,
+    server: Durations,
+    client: Durations,
     in_flight: Gauge,
     rejections: Family<RejectionLabels, Counter>,
     errors: Errors,
+}
+
+/// How long calls took, with the traces of some.
+#[derive(Debug)]
+struct Durations {
+    counted: Histograms<RpcLabels>,
+    seen: Exemplars<RpcLabels>,
 }
 
 /// The errors by class.
@@ -107,20 +115,21 @@ struct Errors {
 impl Calls {
     pub(super) fn new() -> Self {
         Self {
-            server: durations(),
-            client: durations(),
+            server: Durations::new(),
+            client: Durations::new(),
             in_flight: Gauge::default(),
             rejections: Family::default(),
             errors: Errors::default(),
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
-        for (name, help, family) in [
+    pub(super) fn register(&self, registry: &mut Registry, exemplars: &mut Registry) {
+        for (name, help, calls) in [
             ("rpc_server_call_duration", "Duration of calls served", &self.server),
             ("rpc_client_call_duration", "Duration of calls made", &self.client),
         ] {
-            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+            registry.register_with_unit(name, help, Unit::Seconds, calls.counted.clone());
+            calls.seen.register(name, exemplars);
         }
         registry.register(
             "mainstay_rpc_server_in_flight",
@@ -136,11 +145,11 @@ impl Calls {
     }
 
     pub(super) fn served(&self, method: &str, code: Code, elapsed: Duration) {
-        self.server.get_or_create(&RpcLabels::new(method, code)).took(elapsed);
+        self.server.took(RpcLabels::new(method, code), elapsed);
     }
 
     pub(super) fn made(&self, method: &str, code: Code, elapsed: Duration) {
-        self.client.get_or_create(&RpcLabels::new(method, code)).took(elapsed);
+        self.client.took(RpcLabels::new(method, code), elapsed);
     }
 
     pub(super) fn begin(&self) -> Active {
@@ -164,6 +173,17 @@ impl Calls {
             // Counted where it happened.
             ErrorClass::Panic => return,
         };
+    }
+}
+
+impl Durations {
+    fn new() -> Self {
+        Self { counted: durations(), seen: Exemplars::new() }
+    }
+
+    fn took(&self, labels: RpcLabels, elapsed: Duration) {
+        self.counted.get_or_create(&labels).took(elapsed);
+        self.seen.took(elapsed, || labels);
     }
 }
 

@@ -1,5 +1,5 @@
-//! A histogram of atomics. The one of prometheus-client takes a lock for each observation, and an exemplar
-//! an allocation, which every request at the edge would pay; this one takes neither.
+//! A histogram of atomics. The one of prometheus-client takes a lock for each observation, which every
+//! request at the edge would pay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +36,11 @@ struct Inner {
     /// One more than there are bounds.
     counts: Vec<AtomicU64>,
     sum: AtomicU64,
+}
+
+/// The bounds of durations in seconds.
+pub(super) fn duration_bounds() -> impl Iterator<Item = f64> {
+    DURATION_BOUNDS.iter().map(|millis| shown(millis * NANOS_PER_MILLI, NANOS_PER_SECOND))
 }
 
 /// A family of durations, shown in seconds.
@@ -76,10 +81,14 @@ impl Histogram {
     }
 }
 
+fn shown(units: u64, scale: f64) -> f64 {
+    units as f64 / scale
+}
+
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder) -> std::fmt::Result {
         let inner = &*self.0;
-        let shown = |units: u64| units as f64 / inner.scale;
+        let shown = |units: u64| shown(units, inner.scale);
         let bounds = inner.bounds.iter().map(|bound| shown(*bound)).chain([f64::INFINITY]);
         // The count is that of the buckets as they were read, so that the two always agree.
         let counts = inner.counts.iter().map(|count| count.load(Ordering::Relaxed));

@@ -13,12 +13,15 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::OTHER;
 use super::active::Active;
+use super::exemplars::Exemplars;
 use super::histogram::{Histogram, Histograms, durations, sizes};
 
 /// The methods that have a label of their own, [`OTHER`] for the rest at the end.
 const METHODS: [&str; 11] = [
     "GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER,
 ];
+
+const DURATION: &str = "http_server_request_duration";
 
 /// Labels of `http.server.request.duration`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,15 +63,19 @@ pub(super) struct Http {
 #[derive(Debug)]
 struct Series {
     duration: Histograms<DurationLabels>,
+    seen: Exemplars<DurationLabels>,
     request_size: Histograms<SizeLabels>,
     response_size: Histograms<SizeLabels>,
 }
 
 impl Http {
     pub(super) fn new() -> Self {
-        let series =
-            Series { duration: durations(), request_size: sizes(), response_size: sizes() };
-        let series = Arc::new(series);
+        let series = Arc::new(Series {
+            duration: durations(),
+            seen: Exemplars::new(),
+            request_size: sizes(),
+            response_size: sizes(),
+        });
         Self {
             unrouted: HttpRoute::new(&series, OTHER),
             series,
@@ -77,9 +84,10 @@ impl Http {
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(super) fn register(&self, registry: &mut Registry, exemplars: &mut Registry) {
+        self.series.seen.register(DURATION, exemplars);
         registry.register_with_unit(
-            "http_server_request_duration",
+            DURATION,
             "Duration of HTTP requests answered",
             Unit::Seconds,
             self.series.duration.clone(),
@@ -159,8 +167,10 @@ impl HttpRoute {
 
     /// A request was answered: the reply's head has left.
     pub fn answered(&self, method: &http::Method, status: u16, elapsed: Duration) -> &HttpSizes {
-        let entry = self.entry(METHODS[index_of(method)], status);
+        let method = METHODS[index_of(method)];
+        let entry = self.entry(method, status);
         entry.duration.took(elapsed);
+        self.0.series.seen.took(elapsed, || self.0.labels(method, status));
         &entry.sizes
     }
 
@@ -177,14 +187,18 @@ impl HttpRoute {
 }
 
 impl Route {
+    fn labels(&self, method: &'static str, status: u16) -> DurationLabels {
+        DurationLabels {
+            http_request_method: method,
+            http_route: self.template.clone(),
+            http_response_status_code: status,
+        }
+    }
+
     fn series(&self, method: &'static str, status: u16) -> Entry {
         let template = &self.template;
         let sized = SizeLabels { http_request_method: method, http_route: template.clone() };
-        let timed = DurationLabels {
-            http_request_method: method,
-            http_route: template.clone(),
-            http_response_status_code: status,
-        };
+        let timed = self.labels(method, status);
         Entry {
             method,
             status,
@@ -232,7 +246,7 @@ mod tests {
         again.answered(&Method::GET, 200, elapsed);
         again.answered(&Method::POST, 200, elapsed);
         let mut registry = Registry::default();
-        http.register(&mut registry);
+        http.register(&mut registry, &mut Registry::default());
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &registry).expect("written");
         let count = |method: &str, status: u16| {

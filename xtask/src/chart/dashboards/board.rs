@@ -198,7 +198,7 @@ impl Panel {
                 "instant": is_of_now,
                 "range": !is_of_now,
                 "format": if matches!(self.kind, Kind::Table | Kind::Map) { "table" } else { "time_series" },
-                "exemplar": false,
+                "exemplar": !is_of_now && has_exemplars(&query.expression),
             })
         };
         self.queries.iter().zip(letters).map(target).collect()
@@ -305,6 +305,13 @@ impl Board {
 
 fn data_source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
+}
+
+/// Whether what is shown names traces: the durations of requests and calls do.
+fn has_exemplars(expression: &str) -> bool {
+    ["_call_duration_seconds_bucket", "_request_duration_seconds_bucket"]
+        .iter()
+        .any(|buckets| expression.contains(buckets))
 }
 
 #[cfg(test)]

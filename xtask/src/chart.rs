@@ -23,12 +23,15 @@ mod security;
 mod stories;
 mod upgrade;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 
+use crate::home::Home;
+use crate::infra::{self, Endpoints};
 use crate::workspace;
 use exported::Exported;
 use helm::{Case, Helm};
@@ -50,12 +53,18 @@ enum Action {
     },
     /// Check every rendered container with its binary, and run the evaluation on loopback.
     Run {
+        /// Run production, too, on PostgreSQL, Redis, Kafka and Consul, started where they do not run.
+        #[arg(long)]
+        real: bool,
+        /// With --real: use the servers of this file, and start none.
+        #[arg(long, value_name = "FILE", requires = "real")]
+        infra: Option<PathBuf>,
         /// Run the binaries that are there already.
         #[arg(long)]
         no_build: bool,
         /// Take the binaries from this folder.
         #[arg(long, value_name = "DIR", hide = true)]
-        bin_dir: Option<std::path::PathBuf>,
+        bin_dir: Option<PathBuf>,
     },
 }
 
@@ -63,13 +72,32 @@ enum Action {
 const VERSIONS: [&str; 3] = ["1.27.0", "1.31.0", NEWEST];
 const NEWEST: &str = "1.37.0";
 
+/// The servers that production runs on.
+const SERVERS: [&str; 4] = ["postgres", "redis", "kafka", "consul"];
+
 /// Does what is asked.
-pub(crate) fn run(args: ChartArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(home: &Home, args: ChartArgs) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Check { bless } => check(bless)?,
-        Action::Run { no_build, bin_dir } => run::run(no_build, bin_dir)?,
+        Action::Run { real: false, no_build, bin_dir, .. } => run::run(no_build, bin_dir, None)?,
+        Action::Run { real: true, infra, no_build, bin_dir } => {
+            let infra = match infra {
+                Some(infra) => infra,
+                None => {
+                    infra::ensure_some(home, &SERVERS)?;
+                    eprintln!("the servers go on running; cargo xtask infra down stops them");
+                    Endpoints::file(home)
+                }
+            };
+            run::run(no_build, bin_dir, Some(&infra))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that was rendered, by the binaries that are there, on servers that run.
+pub(crate) fn run_whole(home: &Home) -> anyhow::Result<()> {
+    run::run(true, None, Some(&Endpoints::file(home)))
 }
 
 /// Whether there is a helm to check it with.

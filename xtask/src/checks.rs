@@ -13,6 +13,9 @@ use crate::{api, chart, compile, proto, tidy, workspace};
 /// are named, which a pattern does.
 const ALL_TARGETS: [&str; 4] = ["--lib", "--bins", "--test", "*"];
 
+/// Why nothing is said about the chart.
+const NO_HELM: &str = "helm is not installed: cargo xtask chart check says how";
+
 /// Flags that choose targets.
 const TARGET_FLAGS: [&str; 5] = ["--test", "--tests", "--lib", "--bin", "--bins"];
 
@@ -126,6 +129,7 @@ fn steps() -> Vec<Step> {
                     .args(compile::WITH_EXAMPLES),
             )
         }),
+        step("chart run", |run| chart_run(&run.home)),
         step("api", |_| api::check().map(|()| Outcome::Passed)),
         step("doc", |_| doc()),
         step("deny", |_| deny()),
@@ -150,9 +154,17 @@ fn steps() -> Vec<Step> {
 
 fn chart_check() -> anyhow::Result<Outcome> {
     if !chart::is_checkable() {
-        return Ok(Outcome::NotRun("helm is not installed: cargo xtask chart check says how"));
+        return Ok(Outcome::NotRun(NO_HELM));
     }
     chart::check(false).map(|()| Outcome::Passed)
+}
+
+/// By the binaries that were built, on the servers of the run.
+fn chart_run(home: &Home) -> anyhow::Result<Outcome> {
+    if !chart::is_checkable() {
+        return Ok(Outcome::NotRun(NO_HELM));
+    }
+    chart::run_whole(home).map(|()| Outcome::Passed)
 }
 
 fn doc() -> anyhow::Result<Outcome> {
@@ -205,6 +217,8 @@ mod tests {
         assert!(before.iter().all(|step| step.last_word.is_none()));
         let position = |name| before.iter().position(|step| step.name == name).unwrap();
         assert!(position("infra") < position("clippy"), "a missing server is told early");
+        assert!(position("infra") < position("chart run"), "production runs on the servers");
+        assert!(position("chart run") > position("build"));
         assert!(position("test") > position("build"));
     }
 

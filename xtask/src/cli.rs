@@ -66,7 +66,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the API, doc, deny, tests, tests on real servers.
+    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the chart run whole, the API, doc,
+    /// deny, tests, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,
@@ -148,7 +149,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Infra(args) => infra::run(&home()?, &args),
         Command::Bench(args) => bench::run(&home()?, &args),
         Command::Api(args) => api::run(&args),
-        Command::Chart(args) => chart::run(args),
+        Command::Chart(args) => chart::run(&home()?, args),
         Command::Image(args) => image::run(&args),
         Command::Test { real: false, args } => checks::test(&args),
         Command::Test { real: true, args } => checks::test_real(&home()?, &args),

@@ -39,12 +39,17 @@ impl<'a> Request<'a> {
         Self { method: "PUT", body: body.to_string(), ..Self::get(path) }
     }
 
+    /// A DELETE.
+    pub(crate) fn delete(path: &'a str) -> Self {
+        Self { method: "DELETE", ..Self::get(path) }
+    }
+
     /// A POST of some JSON.
     pub(crate) fn post(path: &'a str, body: &serde_json::Value) -> Self {
         Self { method: "POST", ..Self::put(path, body) }
     }
 
-    /// With a header.
+    /// With a header; `host` takes the place of the address.
     pub(crate) fn header(mut self, name: &'a str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
@@ -66,7 +71,10 @@ impl<'a> Request<'a> {
     /// HTTP/1.0, in which a body is never chunked and its end is the end of the connection.
     fn text(&self, address: SocketAddr) -> String {
         let Self { method, path, body, .. } = self;
-        let mut text = format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\n");
+        let mut text = format!("{method} {path} HTTP/1.0\r\n");
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            text.push_str(&format!("host: {address}\r\n"));
+        }
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -97,6 +105,8 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         let get = Request::get("/readyz").header("x-token", "t").text(address);
         assert_eq!(get, "GET /readyz HTTP/1.0\r\nhost: 127.0.0.1:80\r\nx-token: t\r\n\r\n");
+        let named = Request::get("/").header("host", "api.example.com").text(address);
+        assert_eq!(named, "GET / HTTP/1.0\r\nhost: api.example.com\r\n\r\n");
         let put = Request::put("/v1/kv", &serde_json::json!({"a": 1})).text(address);
         assert!(put.ends_with("content-length: 7\r\n\r\n{\"a\":1}"), "{put}");
     }

@@ -31,7 +31,7 @@ use crate::terminal::Screen;
 pub(crate) use endpoints::Endpoints;
 pub(crate) use kafka::Broker;
 pub(crate) use launch::{LaunchServerArgs, run as launch};
-pub(crate) use program::{Missing, find as find_program, output, output_of_input};
+pub(crate) use program::{Missing, find as find_program, last_lines, output, output_of_input};
 use record::Record;
 pub(crate) use resp::Connection as Redis;
 use server::{SERVERS, Server};

@@ -5,6 +5,7 @@
 //! and turns into the service by `exec`, which keeps both process id and signal. The signal is tied
 //! to the thread that started the child, so the supervisor starts all of them from its main thread.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -21,6 +22,9 @@ pub(crate) struct LaunchArgs {
     supervisor: i32,
     /// The service's binary.
     program: PathBuf,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
 /// Does not return when it succeeds.
@@ -30,6 +34,6 @@ pub(crate) fn run(args: &LaunchArgs) -> anyhow::Result<ExitCode> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
     ensure!(parent == Some(args.supervisor), "the supervisor died before the service started");
-    let error = Command::new(&args.program).exec();
+    let error = Command::new(&args.program).args(&args.arguments).exec();
     Err(error).with_context(|| format!("{} cannot be run", args.program.display()))
 }

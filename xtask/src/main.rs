@@ -2,7 +2,7 @@
 //!
 //! Nothing here links the product. xtask builds it, runs its binaries as processes and looks at
 //! them from outside, so that it still works when the product does not build. It is synchronous but
-//! for the observer, which is a server. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
+//! for what serves: the observer, and TLS in front of servers. Running processes relies on Linux: `/proc`, `flock` and the parent-death signal.
 
 mod api;
 mod bench;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::mesh::PortOffset;
 use measure::Measured;
@@ -84,6 +84,16 @@ impl Observer {
     pub(crate) fn stop(self) {
         self.runtime.shutdown_timeout(STOP_PATIENCE);
     }
+}
+
+/// A collector alone, at a free port, until the runtime ends.
+pub(crate) fn receive(runtime: &Handle) -> anyhow::Result<(Arc<Memory>, SocketAddr)> {
+    let memory = Arc::new(Memory::default());
+    let receiver = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = receiver.local_addr()?;
+    let _entered = runtime.enter();
+    runtime.spawn(listener::serve(receiver, receiver::router(Arc::clone(&memory)))?);
+    Ok((memory, address))
 }
 
 /// Every port that it listens on, with what it is for.

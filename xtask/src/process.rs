@@ -3,7 +3,7 @@
 //! A process id alone proves nothing, for ids are given out again. Here a process is its id and its
 //! start time, and signals go through a pidfd that was opened before the start time was compared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -97,6 +97,19 @@ pub(crate) fn with_environment(name: &str, value: &str) -> Vec<ProcessId> {
         .collect()
 }
 
+/// The processes whose ids stand in names, between a prefix and a dot or the end, as far as they are
+/// gone: what these made and nobody has removed.
+pub(crate) fn gone<'a>(names: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<u32> {
+    let process = |name: &str| -> Option<u32> {
+        name.trim().strip_prefix(prefix)?.split('.').next()?.parse().ok()
+    };
+    let mut gone: Vec<u32> = names.filter_map(process).collect();
+    gone.sort_unstable();
+    gone.dedup();
+    gone.retain(|process| !Path::new(&format!("/proc/{process}")).exists());
+    gone
+}
+
 /// The file descriptors of a process, as the paths they point to.
 pub(crate) fn descriptors(pid: i32) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
@@ -153,6 +166,22 @@ mod tests {
         assert!(!before.is_alive());
         // The test would end here if the signal went out.
         assert!(!before.signal(Signal::KILL));
+    }
+
+    #[test]
+    fn only_processes_that_are_gone_are_named_by_what_they_have_left() {
+        let own = std::process::id();
+        // Above the highest id that Linux gives out.
+        let dead = 4_194_305;
+        let topics = [
+            format!("bench-{own}.identity.users"),
+            format!("bench-{dead}.identity.users"),
+            format!("bench-{dead}.identity.users.dead-letter"),
+            format!("bench-{dead}"),
+            "mainstay.identity.users".to_owned(),
+            "bench-x.y".to_owned(),
+        ];
+        assert_eq!(gone(topics.iter().map(String::as_str), "bench-"), [dead]);
     }
 
     #[test]

@@ -15,16 +15,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::read_secret;
 use crate::files::{self, Access};
 use crate::home::Home;
 use crate::infra::{Broker, Endpoints, Redis};
 use crate::mesh::{Service, gateway};
 
-/// What topics and consumer groups, Redis keys and Consul services of the platform begin with, and
-/// the name of its database.
+/// What topics and consumer groups, Redis keys and Consul services of a platform begin with, and
+/// the name of its database, where nothing else is said.
 const PLATFORM: &str = "mainstay";
-const TOPIC_PREFIX: &str = "mainstay.";
-const KEY_PREFIX: &str = "mainstay:";
 
 /// How long a server may take for a connection, when it is asked whether it is there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,23 +35,37 @@ pub(crate) struct Real {
     infra: PathBuf,
     kafka_brokers: String,
     consul_url: String,
+    #[serde(default = "usual_platform")]
+    platform: String,
+}
+
+/// The database, topics, keys and instances that platforms have when nothing else is said.
+fn usual_platform() -> String {
+    PLATFORM.to_owned()
 }
 
 impl Real {
     /// Makes what the services find on the servers, as often as it is called, and keeps where that
     /// is.
     pub(crate) fn provision(home: &Home, infra: &Path) -> anyhow::Result<Self> {
+        Self::provision_as(home, infra, PLATFORM)
+    }
+
+    /// As [`provision`](Self::provision), for one of several platforms that share the servers. Its
+    /// name is of lower-case letters and digits.
+    pub(crate) fn provision_as(home: &Home, infra: &Path, platform: &str) -> anyhow::Result<Self> {
         let endpoints = Endpoints::load(infra)?;
         require_reachable(&endpoints)?;
         let real = Self {
             infra: infra.to_owned(),
             kafka_brokers: endpoints.kafka_brokers()?.to_owned(),
             consul_url: endpoints.url_of("consul")?.to_owned(),
+            platform: platform.to_owned(),
         };
-        postgres::provision(home, endpoints.url_of("postgres")?)
+        postgres::provision(home, endpoints.url_of("postgres")?, platform)
             .context("PostgreSQL cannot be prepared")?;
         write_secret(&redis_url_file(home), endpoints.url_of("redis")?)?;
-        let token = consul::provision(home, &real.consul_url, endpoints.consul_token())
+        let token = consul::provision(home, &real.consul_url, endpoints.consul_token(), platform)
             .context("Consul cannot be prepared")?;
         write_secret(&consul_token_file(home), &token)?;
         files::write(&file(home), &serde_json::to_vec_pretty(&real)?, Access::Owner)?;
@@ -79,14 +92,14 @@ impl Real {
     ) -> Vec<(&'static str, OsString)> {
         let mut variables: Vec<(&'static str, OsString)> = vec![
             ("MAINSTAY_REDIS__URL_FILE", redis_url_file(home).into()),
-            ("MAINSTAY_REDIS__PREFIX", PLATFORM.into()),
+            ("MAINSTAY_REDIS__PREFIX", self.platform.clone().into()),
             ("MAINSTAY_CACHE__KIND", "redis".into()),
             ("MAINSTAY_EVENTS__KIND", "kafka".into()),
-            ("MAINSTAY_EVENTS__TOPIC_PREFIX", TOPIC_PREFIX.into()),
+            ("MAINSTAY_EVENTS__TOPIC_PREFIX", self.topic_prefix().into()),
             ("MAINSTAY_EVENTS__KAFKA__BROKERS", self.kafka_brokers.clone().into()),
             ("MAINSTAY_REGISTRY__KIND", "consul".into()),
             ("MAINSTAY_REGISTRY__CONSUL__URL", self.consul_url.clone().into()),
-            ("MAINSTAY_REGISTRY__CONSUL__PREFIX", PLATFORM.into()),
+            ("MAINSTAY_REGISTRY__CONSUL__PREFIX", self.platform.clone().into()),
             ("MAINSTAY_REGISTRY__CONSUL__TOKEN_FILE", consul_token_file(home).into()),
         ];
         if has_database(service) {
@@ -103,9 +116,36 @@ impl Real {
             .with_context(|| format!("{} cannot be read", file.display()))?;
         Ok(serde_json::json!({
             "url": self.consul_url,
-            "prefix": PLATFORM,
+            "prefix": self.platform,
             "token": token.trim_end(),
         }))
+    }
+
+    /// Where Kafka is.
+    pub(crate) fn kafka_brokers(&self) -> &str {
+        &self.kafka_brokers
+    }
+
+    /// What the topics of the platform begin with.
+    pub(crate) fn topic_prefix(&self) -> String {
+        format!("{}.", self.platform)
+    }
+
+    /// What Redis' keys and Consul's services of the platform begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.platform
+    }
+
+    /// The URL by which a service logs in at PostgreSQL.
+    pub(crate) fn database_url(&self, home: &Home, service: &Service) -> anyhow::Result<String> {
+        let file = postgres::url_file(home, service);
+        read_secret(&file).with_context(|| format!("{} cannot be read", file.display()))
+    }
+
+    /// The names of its instances that are registered in Consul.
+    pub(crate) fn registered(&self) -> anyhow::Result<Vec<String>> {
+        let endpoints = Endpoints::load(&self.infra)?;
+        consul::registered(&self.consul_url, endpoints.consul_token(), &self.platform)
     }
 
     /// Servers that take no connection now, each with the mend.
@@ -121,15 +161,27 @@ impl Real {
     pub(crate) fn forget(&self, home: &Home) -> anyhow::Result<()> {
         let endpoints = Endpoints::load(&self.infra)?;
         require_reachable(&endpoints)?;
-        postgres::forget(endpoints.url_of("postgres")?)?;
-        Redis::open(endpoints.url_of("redis")?)?.forget(KEY_PREFIX)?;
-        let mut kafka = Broker::open(&self.kafka_brokers)?;
-        let mut topics = kafka.topics()?;
-        topics.retain(|topic| topic.starts_with(TOPIC_PREFIX));
-        kafka.delete(&topics)?;
-        consul::forget(&self.consul_url, endpoints.consul_token())?;
+        forget(&endpoints, &self.platform)?;
         files::remove(&file(home))
     }
+}
+
+/// Removes what a platform has on the servers. The database goes last: as long as it is there, it
+/// tells that there was a platform.
+pub(crate) fn forget(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()> {
+    Redis::open(endpoints.url_of("redis")?)?.forget(&format!("{platform}:"))?;
+    let mut kafka = Broker::open(endpoints.kafka_brokers()?)?;
+    let mut topics = kafka.topics()?;
+    topics.retain(|topic| topic.starts_with(&format!("{platform}.")));
+    kafka.delete(&topics)?;
+    consul::forget(endpoints.url_of("consul")?, endpoints.consul_token(), platform)?;
+    postgres::forget(endpoints.url_of("postgres")?, platform)
+}
+
+/// As [`forget()`], and takes away what lets the platform speak to Consul.
+pub(crate) fn remove(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()> {
+    consul::revoke(endpoints.url_of("consul")?, endpoints.consul_token(), platform)?;
+    forget(endpoints, platform)
 }
 
 /// Whether a state folder was used with real servers.
@@ -188,6 +240,7 @@ mod tests {
             infra: PathBuf::from("infra.json"),
             kafka_brokers: "127.0.0.1:19092".to_owned(),
             consul_url: "http://127.0.0.1:18500".to_owned(),
+            platform: usual_platform(),
         };
         let names = |service: &str| -> Vec<&str> {
             let variables = real.variables(&home, parse_service(service).unwrap());

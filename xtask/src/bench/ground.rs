@@ -1,10 +1,9 @@
 //! What a run has on the servers: a database with the roles of two services, and topics. All of it
 //! carries the id of this process, so that a later run finds what a killed one has left.
 
-use std::path::Path;
-
 use crate::credentials::{PASSWORD_LENGTH, password_of};
 use crate::infra::{Broker, Endpoints};
+use crate::process::gone;
 use crate::psql::{self, Psql};
 use crate::workspace;
 
@@ -91,18 +90,6 @@ fn sweep(admin: &Psql, brokers: &str) -> anyhow::Result<()> {
     remove_topics(brokers, &gone(topics.iter().map(String::as_str), TOPIC_PREFIX))
 }
 
-/// The processes in names, as far as they are gone.
-fn gone<'a>(names: impl Iterator<Item = &'a str>, prefix: &str) -> Vec<u32> {
-    let process = |name: &str| -> Option<u32> {
-        name.trim().strip_prefix(prefix)?.split('.').next()?.parse().ok()
-    };
-    let mut gone: Vec<u32> = names.filter_map(process).collect();
-    gone.sort_unstable();
-    gone.dedup();
-    gone.retain(|process| !Path::new(&format!("/proc/{process}")).exists());
-    gone
-}
-
 fn remove_database(admin: &Psql, process: u32) -> anyhow::Result<()> {
     let database = format!("{DATABASE_PREFIX}{process}");
     admin.run(&format!("drop database if exists {database} with (force)"))?;
@@ -121,27 +108,5 @@ fn remove_topics(brokers: &str, processes: &[u32]) -> anyhow::Result<()> {
     match topics.is_empty() {
         true => Ok(()),
         false => kafka.delete(&topics),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_a_process_that_is_gone_has_left_is_swept() {
-        let own = std::process::id();
-        // Above the highest id that Linux gives out.
-        let dead = 4_194_305;
-        let topics = [
-            format!("{TOPIC_PREFIX}{own}.identity.users"),
-            format!("{TOPIC_PREFIX}{dead}.identity.users"),
-            format!("{TOPIC_PREFIX}{dead}.identity.users.dead-letter"),
-            "mainstay.identity.users".to_owned(),
-            format!("{TOPIC_PREFIX}x.y"),
-        ];
-        assert_eq!(gone(topics.iter().map(String::as_str), TOPIC_PREFIX), [dead]);
-        let databases = format!("{DATABASE_PREFIX}{dead}\n{DATABASE_PREFIX}{own}\n");
-        assert_eq!(gone(databases.lines(), DATABASE_PREFIX), [dead]);
     }
 }

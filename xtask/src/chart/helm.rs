@@ -55,6 +55,12 @@ impl Case {
         Ok(std::iter::once(Self::evaluation(root)).chain(files.into_iter().map(named)).collect())
     }
 
+    /// Production as docs/install.md leads to it, and what else it may have.
+    pub(super) fn production(root: &Path) -> Self {
+        let file = root.join("helm/tests/values/production.yaml");
+        Self { name: "production".to_owned(), file }
+    }
+
     /// The evaluation.
     pub(super) fn evaluation(root: &Path) -> Self {
         Self { name: "evaluation".to_owned(), file: root.join("helm/values-eval.yaml") }

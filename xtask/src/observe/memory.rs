@@ -96,6 +96,12 @@ impl Memory {
         self.spans().changes() + self.lines().changes()
     }
 
+    /// Everybody who has sent spans, whatever began their traces.
+    pub(crate) fn services(&self) -> BTreeSet<String> {
+        let background = TraceFilter { background: true, ..TraceFilter::default() };
+        self.traces(&background).services
+    }
+
     /// The traces that are wanted.
     pub(crate) fn traces(&self, filter: &TraceFilter) -> TraceList {
         let (spans, lines) = (self.spans(), self.lines());

@@ -5,54 +5,91 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use super::PLATFORM;
 use crate::credentials::{ensure_secret, read_secret};
 use crate::home::Home;
 use crate::http::Request;
 use crate::infra::random_uuid;
 
-/// What registering and finding one another takes: docs/discovery.md.
-const RULES: &str = r#"service_prefix "mainstay-" { policy = "write" }
-node_prefix "" { policy = "read" }"#;
-
 /// Answers the token that the services use; an empty one where Consul asks for none.
-pub(super) fn provision(home: &Home, url: &str, admin: &str) -> anyhow::Result<String> {
+pub(super) fn provision(
+    home: &Home,
+    url: &str,
+    admin: &str,
+    platform: &str,
+) -> anyhow::Result<String> {
     if admin.is_empty() {
         return Ok(String::new());
     }
     let consul = Consul { address: address(url)?, token: admin };
     let policies = consul.get("/v1/acl/policies")?;
-    let known = policies
-        .as_array()
-        .is_some_and(|policies| policies.iter().any(|policy| policy["Name"] == PLATFORM));
-    if !known {
-        consul.put("/v1/acl/policy", &json!({"Name": PLATFORM, "Rules": RULES}))?;
+    if named(&policies, "Name", platform).next().is_none() {
+        let policy = json!({"Name": platform, "Rules": rules(platform)});
+        consul.put("/v1/acl/policy", &policy)?;
     }
     let file = home.path("secrets/consul-token");
     ensure_secret(&file, random_uuid)?;
     let token = read_secret(&file).with_context(|| format!("{} is empty", file.display()))?;
     let own = Consul { address: consul.address, token: &token };
     if own.get("/v1/acl/token/self").is_err() {
-        let policies = json!([{"Name": PLATFORM}]);
-        let token = json!({"SecretID": token, "Description": PLATFORM, "Policies": policies});
+        let policies = json!([{"Name": platform}]);
+        let token = json!({"SecretID": token, "Description": platform, "Policies": policies});
         consul.put("/v1/acl/token", &token)?;
     }
     Ok(token)
 }
 
-/// Takes instances out that did not do so themselves.
-pub(super) fn forget(url: &str, admin: &str) -> anyhow::Result<()> {
+/// The ids of instances of the platform that are registered.
+pub(super) fn registered(url: &str, admin: &str, platform: &str) -> anyhow::Result<Vec<String>> {
     let consul = Consul { address: address(url)?, token: admin };
     let services = consul.get("/v1/agent/services")?;
-    for (id, service) in services.as_object().into_iter().flatten() {
-        let ours = service["Service"].as_str().is_some_and(|name| {
-            name.strip_prefix(PLATFORM).is_some_and(|rest| rest.starts_with('-'))
-        });
-        if ours {
-            consul.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null)?;
-        }
+    let ours = |service: &Value| {
+        service["Service"].as_str().is_some_and(|name| {
+            name.strip_prefix(platform).is_some_and(|rest| rest.starts_with('-'))
+        })
+    };
+    let services = services.as_object().into_iter().flatten();
+    Ok(services.filter(|(_, service)| ours(service)).map(|(id, _)| id.clone()).collect())
+}
+
+/// Takes instances out that did not do so themselves.
+pub(super) fn forget(url: &str, admin: &str, platform: &str) -> anyhow::Result<()> {
+    let consul = Consul { address: address(url)?, token: admin };
+    for id in registered(url, admin, platform)? {
+        consul.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null)?;
     }
     Ok(())
+}
+
+/// Takes the platform's token and policy away.
+pub(super) fn revoke(url: &str, admin: &str, platform: &str) -> anyhow::Result<()> {
+    if admin.is_empty() {
+        return Ok(());
+    }
+    let consul = Consul { address: address(url)?, token: admin };
+    let tokens = consul.get("/v1/acl/tokens")?;
+    for token in named(&tokens, "Description", platform) {
+        let id = token["AccessorID"].as_str().unwrap_or_default();
+        consul.delete(&format!("/v1/acl/token/{id}"))?;
+    }
+    let policies = consul.get("/v1/acl/policies")?;
+    for policy in named(&policies, "Name", platform) {
+        let id = policy["ID"].as_str().unwrap_or_default();
+        consul.delete(&format!("/v1/acl/policy/{id}"))?;
+    }
+    Ok(())
+}
+
+/// What registering and finding one another takes: docs/discovery.md.
+fn rules(platform: &str) -> String {
+    format!(
+        "service_prefix \"{platform}-\" {{ policy = \"write\" }}\n\
+         node_prefix \"\" {{ policy = \"read\" }}"
+    )
+}
+
+/// The members of a list whose `key` is the platform's name.
+fn named<'a>(list: &'a Value, key: &str, platform: &str) -> impl Iterator<Item = &'a Value> {
+    list.as_array().into_iter().flatten().filter(move |member| member[key] == platform)
 }
 
 struct Consul<'a> {
@@ -67,6 +104,10 @@ impl Consul<'_> {
 
     fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.send(Request::put(path, body), path)
+    }
+
+    fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Request::delete(path), path)
     }
 
     fn send(&self, request: Request<'_>, path: &str) -> anyhow::Result<Value> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{PLATFORM, has_database, write_secret};
+use super::{has_database, write_secret};
 use crate::credentials::{PASSWORD_LENGTH, ensure_secret, password_of, read_secret};
 use crate::home::Home;
 use crate::mesh::{SERVICES, Service};
@@ -15,33 +15,34 @@ use crate::workspace;
 const SCRIPT: &str = "deploy/postgres/provision.sql";
 
 /// Makes the database, roles and schemas, and writes down each service's own URL.
-pub(super) fn provision(home: &Home, admin_url: &str) -> anyhow::Result<()> {
+pub(super) fn provision(home: &Home, admin_url: &str, platform: &str) -> anyhow::Result<()> {
     let admin = Psql::open(admin_url)?;
-    let found = format!("select 1 from pg_database where datname = '{PLATFORM}'");
+    let found = format!("select 1 from pg_database where datname = '{platform}'");
     if admin.run(&found)?.trim().is_empty() {
         // Names order by their bytes, the same on every machine.
         admin.run(&format!(
-            "create database {PLATFORM} template template0 encoding 'UTF8' locale 'C'"
+            "create database {platform} template template0 encoding 'UTF8' locale 'C'"
         ))?;
     }
-    let database = Psql::open(&psql::with_database(admin_url, PLATFORM)?)?;
+    let database = Psql::open(&psql::with_database(admin_url, platform)?)?;
     let script = workspace::root().join(SCRIPT);
     for service in SERVICES.iter().filter(|service| has_database(service)) {
         let password = password(home, service)?;
         let variables = [("service", service.section), ("password", password.as_str())];
         database.run_file(&script, &variables)?;
-        let url = psql::url_of(admin_url, &role(service), &password, PLATFORM)?;
+        let url = psql::url_of(admin_url, &role(platform, service), &password, platform)?;
         write_secret(&url_file(home, service), &url)?;
     }
     Ok(())
 }
 
 /// Drops the database and the roles; nobody else has anything in them.
-pub(super) fn forget(admin_url: &str) -> anyhow::Result<()> {
+pub(super) fn forget(admin_url: &str, platform: &str) -> anyhow::Result<()> {
     let admin = Psql::open(admin_url)?;
-    admin.run(&format!("drop database if exists {PLATFORM} with (force)"))?;
+    // Roles with rights in a database stay as long as it.
+    admin.run(&format!("drop database if exists {platform} with (force)"))?;
     for service in SERVICES.iter().filter(|service| has_database(service)) {
-        admin.run(&format!("drop role if exists {}", role(service)))?;
+        admin.run(&format!("drop role if exists {}", role(platform, service)))?;
     }
     Ok(())
 }
@@ -52,8 +53,8 @@ pub(super) fn url_file(home: &Home, service: &Service) -> PathBuf {
 }
 
 /// As the script names it.
-fn role(service: &Service) -> String {
-    format!("{PLATFORM}_{}", service.section)
+fn role(platform: &str, service: &Service) -> String {
+    format!("{platform}_{}", service.section)
 }
 
 fn password(home: &Home, service: &Service) -> anyhow::Result<String> {

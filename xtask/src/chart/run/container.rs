@@ -1,23 +1,23 @@
 //! One container as a process.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
-use rustix::process::Signal;
+use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::sandbox::{Sandbox, container_port};
-use crate::chart::objects::{Pod, id, image_name, list, text};
-use crate::http::Request;
+use super::running::Running;
+use super::sandbox::{Place, Sandbox, container_port};
+use crate::chart::objects::{Pod, image_name, list, text};
 use crate::infra::output;
-use crate::process::ProcessId;
 
 /// What reads the file that the variable names is told where the pod's would be.
 const SETTINGS: &str = "MAINSTAY_SETTINGS";
+
+/// How variables of ours begin and end that name a file with what is secret.
+const SECRET_FILE: (&str, &str) = ("MAINSTAY_", "_FILE");
 
 /// A rendered container, and what it needs to run here.
 pub(super) struct Container<'a> {
@@ -30,45 +30,42 @@ pub(super) struct Container<'a> {
     ports: Vec<(String, SocketAddr)>,
 }
 
-/// A container that runs; killed when it is dropped.
-pub(super) struct Running<'a> {
-    pub(super) name: String,
-    rendered: &'a Value,
-    child: Child,
-    folder: PathBuf,
-    ports: Vec<(String, SocketAddr)>,
-}
-
 impl<'a> Container<'a> {
     /// Lays its files.
     pub(super) fn new(
         sandbox: &Sandbox<'_>,
+        place: &Place,
         pod: &Pod<'_>,
         rendered: &'a Value,
         binary: PathBuf,
     ) -> anyhow::Result<Self> {
         let name = text(rendered, "/name").to_owned();
         let service = image_name(rendered);
-        let folder = sandbox.own(&id(pod.owner), &name);
+        let folder = place.own(&name);
         let mut mounts = Vec::new();
         for mount in list(rendered, "/volumeMounts") {
             let volumes = list(pod.spec, "/volumes").iter();
             let mut named = volumes.filter(|it| text(it, "/name") == text(mount, "/name"));
             let volume = named.next().context("a mount of no volume")?;
-            let place = sandbox.fill(volume, &folder, service)?;
-            mounts.push((text(mount, "/mountPath").to_owned(), place.display().to_string()));
+            let filled = sandbox.fill(volume, place, &folder, service)?;
+            mounts.push((text(mount, "/mountPath").to_owned(), filled.display().to_string()));
         }
         // The longest first, so that none is taken for the beginning of another.
         mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         let here = |text: &str| {
-            mounts.iter().fold(text.to_owned(), |text, (path, place)| text.replace(path, place))
+            mounts.iter().fold(text.to_owned(), |text, (path, folder)| text.replace(path, folder))
         };
-        let mut environment = environment(sandbox, rendered, service)?;
+        let mut environment = environment(sandbox, place, rendered, service)?;
         environment.iter_mut().for_each(|(_, value)| *value = here(value));
         let file = environment.iter().find(|(name, _)| name == SETTINGS);
         let (_, file) = file.with_context(|| format!("{SETTINGS} is not set"))?;
-        settle(sandbox, file, here)?;
-        let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, sandbox.port(port)));
+        let local = |port: u16| SocketAddr::from((place.address, sandbox.port(port)));
+        settle(file, here, local)?;
+        let (begin, end) = SECRET_FILE;
+        let names_secret = |name: &str| name.starts_with(begin) && name.ends_with(end);
+        for (_, file) in environment.iter().filter(|(name, _)| names_secret(name)) {
+            relocate(file, here)?;
+        }
         let named = |port| Some((text(port, "/name").to_owned(), local(container_port(port)?)));
         let arguments = list(rendered, "/args").iter().filter_map(Value::as_str);
         Ok(Self {
@@ -87,11 +84,13 @@ impl<'a> Container<'a> {
         output(self.command().arg("--check").args(&self.arguments)).map(drop)
     }
 
-    /// Starts it; its log goes to a file.
+    /// Starts it, so that it cannot outlive this program; its log goes to a file.
     pub(super) fn start(self) -> anyhow::Result<Running<'a>> {
         let log = File::create(self.folder.join("log"))?;
-        let mut command = self.command();
-        command.args(&self.arguments).stdout(log.try_clone()?).stderr(log);
+        let mut command = self.command_of("/proc/self/exe".as_ref());
+        command.args(["launch", "--supervisor", &std::process::id().to_string(), "--"]);
+        command.arg(&self.binary).args(&self.arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command
             .spawn()
             .with_context(|| format!("{} cannot be started", self.binary.display()))?;
@@ -100,7 +99,11 @@ impl<'a> Container<'a> {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.command_of(&self.binary)
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
         command
     }
@@ -109,6 +112,7 @@ impl<'a> Container<'a> {
 /// The variables, with what they refer to in each other's place.
 fn environment(
     sandbox: &Sandbox<'_>,
+    place: &Place,
     rendered: &Value,
     service: &str,
 ) -> anyhow::Result<Vec<(String, String)>> {
@@ -123,7 +127,7 @@ fn environment(
                     .fold(stated, |text, (name, value)| text.replace(&format!("$({name})"), value))
             }
             Some(from) if text(from, "/fieldRef/fieldPath") == "status.podIP" => {
-                Ipv4Addr::LOCALHOST.to_string()
+                place.address.to_string()
             }
             Some(from) if from.get("secretKeyRef").is_some() => {
                 let (secret, key) =
@@ -137,96 +141,48 @@ fn environment(
     Ok(variables)
 }
 
-/// Rewrites the settings file: paths are those of this machine, and addresses are loopback's.
-fn settle(sandbox: &Sandbox<'_>, file: &str, here: impl Fn(&str) -> String) -> anyhow::Result<()> {
+/// Rewrites the settings file: paths are those of this machine, and all addresses are the pod's.
+fn settle(
+    file: &str,
+    here: impl Fn(&str) -> String,
+    local: impl Fn(u16) -> SocketAddr,
+) -> anyhow::Result<()> {
     let rendered = std::fs::read_to_string(file).with_context(|| format!("{file} is not there"))?;
     let mut settings: toml::Table = toml::from_str(&here(&rendered))?;
     for key in ["listen", "admin_listen"] {
         let stated = settings.get(key).and_then(toml::Value::as_str).unwrap_or_default();
         let stated: SocketAddr = stated.parse().with_context(|| format!("{key} is {stated}"))?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, sandbox.port(stated.port())));
-        settings.insert(key.to_owned(), address.to_string().into());
+        settings.insert(key.to_owned(), local(stated.port()).to_string().into());
     }
     Ok(std::fs::write(file, toml::to_string(&settings)?)?)
 }
 
-impl Running<'_> {
-    /// The address of a port by name.
-    pub(super) fn port(&self, name: &str) -> Option<SocketAddr> {
-        self.ports.iter().find(|(own, _)| own == name).map(|(_, address)| *address)
-    }
-
-    /// Until its startup probe succeeds.
-    pub(super) fn wait_started(&mut self, patience: Duration) -> anyhow::Result<()> {
-        self.wait_for("startupProbe", patience)
-    }
-
-    /// Until its readiness probe succeeds.
-    pub(super) fn wait_ready(&mut self, patience: Duration) -> anyhow::Result<()> {
-        self.wait_for("readinessProbe", patience)
-    }
-
-    /// Asks its liveness probe once.
-    pub(super) fn ask_alive(&self) -> anyhow::Result<()> {
-        let status = self.probe("livenessProbe")?;
-        ensure!(status == Some(200), "{}: the liveness probe says {status:?}", self.name);
-        Ok(())
-    }
-
-    /// SIGTERM, as a kubelet sends it.
-    pub(super) fn terminate(&self) {
-        if let Some(process) = ProcessId::of(self.child.id()) {
-            process.signal(Signal::TERM);
-        }
-    }
-
-    /// Its exit code; `None` when it runs longer, and -1 for one that a signal ended.
-    pub(super) fn wait_end(&mut self, patience: Duration) -> anyhow::Result<Option<i32>> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Some(status.code().unwrap_or(-1)));
-            }
-            if Instant::now() > deadline {
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-    }
-
-    fn wait_for(&mut self, probe: &str, patience: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let status = self.probe(probe)?;
-            if status == Some(200) {
-                return Ok(());
-            }
-            if let Some(ended) = self.child.try_wait()? {
-                bail!("{} ended with {ended}; its log is in {}", self.name, self.folder.display());
-            }
-            if Instant::now() > deadline {
-                let (name, folder) = (&self.name, self.folder.display());
-                bail!(
-                    "{name}: the {probe} still says {status:?} after {patience:?}; log in {folder}"
-                );
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    /// The status that a rendered probe gets; `None` when nobody answers.
-    fn probe(&self, probe: &str) -> anyhow::Result<Option<u16>> {
-        let get = self.rendered.get(probe).and_then(|probe| probe.get("httpGet"));
-        let get = get.with_context(|| format!("{} has no {probe}", self.name))?;
-        let port = self.port(text(get, "/port")).with_context(|| format!("{probe} has no port"))?;
-        Ok(Request::get(text(get, "/path")).send(port).ok().map(|answer| answer.status))
-    }
+/// Rewrites the paths in a file with a secret: URLs of databases name an authority's.
+fn relocate(file: &str, here: impl Fn(&str) -> String) -> anyhow::Result<()> {
+    let secret = std::fs::read_to_string(file).with_context(|| format!("{file} is not there"))?;
+    Ok(std::fs::write(file, here(&secret))?)
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        // One that has ended already cannot be killed, and needs not.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_listens_at_its_own_address_and_finds_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml").display().to_string();
+        let rendered = "listen = \"0.0.0.0:8081\"\nadmin_listen = \"0.0.0.0:18081\"\n\
+            [tls]\nca_file = \"/run/secrets/mesh/ca.crt\"\n";
+        std::fs::write(&file, rendered).unwrap();
+        let here = |text: &str| text.replace("/run/secrets/mesh", "/here");
+        let local = |port| SocketAddr::from((Ipv4Addr::new(127, 1, 2, 3), port));
+        settle(&file, here, local).unwrap();
+        let settled: toml::Table =
+            toml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!(settled["listen"].as_str(), Some("127.1.2.3:8081"));
+        assert_eq!(settled["admin_listen"].as_str(), Some("127.1.2.3:18081"));
+        assert_eq!(settled["tls"]["ca_file"].as_str(), Some("/here/ca.crt"));
     }
 }

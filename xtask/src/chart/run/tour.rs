@@ -1,14 +1,14 @@
 //! A short tour through the edge: the first administrator logs in and is told who they are.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use super::sandbox::Sandbox;
-use crate::chart::objects::of_kind;
-use crate::chart::objects::text;
+use super::interrupt;
+use crate::chart::objects::{list, of_kind, text};
 use crate::http::{Answer, Request};
 
 /// How long what follows from events may take to be true.
@@ -26,34 +26,73 @@ const ROUTES: [&str; 5] = [
     "/api/v1/billing/plans",
 ];
 
-/// Takes it, with the password that was generated.
-pub(super) fn take(edge: SocketAddr, objects: &[Value]) -> anyhow::Result<()> {
+/// Where the gateways are, and what stands before them says with each request.
+pub(super) struct Edge {
+    addresses: Vec<SocketAddr>,
+    headers: Vec<(&'static str, String)>,
+    /// How many requests there have been.
+    sent: Cell<usize>,
+}
+
+impl Edge {
+    /// A gateway with nothing before it.
+    pub(super) fn at(address: SocketAddr) -> Self {
+        Self::of(vec![address], Vec::new())
+    }
+
+    /// Gateways, of which each has its turn.
+    pub(super) fn of(addresses: Vec<SocketAddr>, headers: Vec<(&'static str, String)>) -> Self {
+        Self { addresses, headers, sent: Cell::new(0) }
+    }
+
+    fn send(&self, request: &Request<'_>) -> std::io::Result<Answer> {
+        let turn = self.sent.get();
+        self.sent.set(turn + 1);
+        self.ask(self.addresses[turn % self.addresses.len()], request)
+    }
+
+    fn ask(&self, gateway: SocketAddr, request: &Request<'_>) -> std::io::Result<Answer> {
+        let headers = self.headers.iter();
+        headers.fold(request.clone(), |it, (name, value)| it.header(name, value)).send(gateway)
+    }
+}
+
+/// Takes it, with the administrator's password.
+pub(super) fn take(edge: &Edge, objects: &[Value], password: &str) -> anyhow::Result<()> {
     let email = administrator(objects)?;
-    let password = Sandbox::generated(objects, "admin-password")?;
-    // All start at once here, so that the edge may be ready before it has found everybody.
+    // All start at once here, so that a gateway may be ready before it has found everybody.
     let deadline = Instant::now() + PATIENCE;
-    while let Some(path) = unknown_route(edge)? {
-        ensure!(Instant::now() < deadline, "the edge does not know {path} within {PATIENCE:?}");
-        std::thread::sleep(PAUSE);
+    for gateway in &edge.addresses {
+        while let Some(path) = unknown_route(edge, *gateway)? {
+            ensure!(Instant::now() < deadline, "{gateway} does not know {path} in {PATIENCE:?}");
+            interrupt::pause(PAUSE)?;
+        }
     }
     let wrong = json!({"email": email, "password": "not the password"});
-    until(401, || Request::post("/api/v1/auth/login", &wrong).send(edge))?;
+    until(401, || edge.send(&Request::post("/api/v1/auth/login", &wrong)))?;
     let right = json!({"email": email, "password": password});
-    let tokens = until(200, || Request::post("/api/v1/auth/login", &right).send(edge))?;
+    let tokens = until(200, || edge.send(&Request::post("/api/v1/auth/login", &right)))?;
     let token = text(&tokens, "/data/access_token");
     let bearer = format!("Bearer {token}");
-    let get = |path| Request::get(path).header("authorization", &bearer).send(edge);
+    let get = |path| edge.send(&Request::get(path).header("authorization", &bearer));
     let me = until(200, || get("/api/v1/users/me"))?;
     ensure!(text(&me, "/data/email") == email, "the edge takes {email} for {me}");
     // Takes authz, and what it has heard of the administrator.
     until(200, || get("/api/v1/roles"))?;
+    until(200, || get("/api/v1/billing/plans"))?;
+    // Audit knows by events alone, so that this takes the broker.
+    let deadline = Instant::now() + PATIENCE;
+    while list(&until(200, || get("/api/v1/audit/events"))?, "/data").is_empty() {
+        ensure!(Instant::now() < deadline, "audit has no record within {PATIENCE:?}");
+        interrupt::pause(PAUSE)?;
+    }
     println!("chart: {email} logged in through the edge, and may administer");
     Ok(())
 }
 
-/// A route of one of the services that the edge has not found yet.
-fn unknown_route(edge: SocketAddr) -> anyhow::Result<Option<&'static str>> {
-    let document = until(200, || Request::get("/openapi.json").send(edge))?;
+/// A route of one of the services that a gateway has not found yet.
+fn unknown_route(edge: &Edge, gateway: SocketAddr) -> anyhow::Result<Option<&'static str>> {
+    let document = until(200, || edge.ask(gateway, &Request::get("/openapi.json")))?;
     Ok(ROUTES.into_iter().find(|path| document["paths"].get(path).is_none()))
 }
 
@@ -69,7 +108,7 @@ fn until(status: u16, ask: impl Fn() -> std::io::Result<Answer>) -> anyhow::Resu
             _ if Instant::now() > deadline => {
                 bail!("the edge does not answer {status} within {PATIENCE:?}, but {answer:?}")
             }
-            _ => std::thread::sleep(PAUSE),
+            _ => interrupt::pause(PAUSE)?,
         }
     }
 }

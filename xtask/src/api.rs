@@ -19,7 +19,7 @@ use crate::files::Access;
 use crate::folder::settings_file;
 use crate::home::Home;
 use crate::http::Request;
-use crate::mesh::{PortOffset, gateway};
+use crate::mesh::gateway;
 use crate::{compile, files, npm, ports, python, workspace};
 
 /// The package that makes up requests.
@@ -28,14 +28,14 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 /// How many requests it makes up for each operation, by default.
 const EXAMPLES: u32 = 20;
 
-/// The first offset of ports that is tried, and how many are.
+/// Offsets of ports that are tried.
 const OFFSETS: std::ops::Range<u16> = 4_000..4_400;
 
 /// Which files the tools work with.
 const TESTS: &str = "tests/api";
 
 /// The limits of the platform: its own would refuse most of what is made up.
-const SETTINGS: &str = "[gateway.rates]\n\
+pub(crate) const SETTINGS: &str = "[gateway.rates]\n\
     default = { default = \"100000/1s\" }\nread = { default = \"100000/1s\" }\n\
     write = { default = \"100000/1s\" }\nsearch = { default = \"100000/1s\" }\n\
     auth = { default = \"100000/1s\" }\nwebhook = { default = \"100000/1s\" }\n";
@@ -149,7 +149,7 @@ impl Platform {
         std::fs::create_dir(home.path("settings"))?;
         let settings = settings_file(&home, gateway());
         files::write(&settings, SETTINGS.as_bytes(), Access::Everybody)?;
-        let offset = free_offset()?;
+        let offset = ports::free(OFFSETS)?;
         own(&home, &["up", "--detach", "--no-build", "--port-offset", &offset.get().to_string()])?;
         Ok(Self { home, edge: gateway().address(offset), is_up: true })
     }
@@ -201,11 +201,4 @@ impl Drop for Platform {
 /// Another command of this program, on a state folder.
 fn own(home: &Home, arguments: &[&str]) -> anyhow::Result<()> {
     succeed(Command::new("/proc/self/exe").arg("--home").arg(home.root()).args(arguments))
-}
-
-fn free_offset() -> anyhow::Result<PortOffset> {
-    let mut offsets = OFFSETS.step_by(50).map(|offset| PortOffset::from(Some(offset)));
-    offsets
-        .find_map(|offset| offset.ok().filter(|offset| ports::check(*offset, false).is_ok()))
-        .with_context(|| format!("no ports are free at the offsets {OFFSETS:?}"))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::home::Home;
 use crate::infra::{self, Endpoints, INFRA_VARIABLE};
-use crate::{api, chart, compile, proto, tidy, workspace};
+use crate::{api, chart, compile, proto, tidy, upgrade, workspace};
 
 /// Every test of the workspace but those in documentation, and the targets that only run when they
 /// are named, which a pattern does.
@@ -139,6 +139,8 @@ fn steps() -> Vec<Step> {
             let all = ["--no-fail-fast", "--lib", "--bins", "--tests"];
             finish(workspace::cargo().args(["test", "--workspace", "--locked"]).args(all))
         }),
+        // On the same real servers as the tests after it, which close the output.
+        step("upgrade", |run| upgrade::check(&run.home).map(|()| Outcome::Passed)),
         Step {
             name: "test on real servers",
             last_word: Some("the last step, the runner's result closes the output"),
@@ -220,6 +222,7 @@ mod tests {
         assert!(position("infra") < position("chart run"), "production runs on the servers");
         assert!(position("chart run") > position("build"));
         assert!(position("test") > position("build"));
+        assert!(position("upgrade") > position("test"), "what is slow to explain comes late");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::home::Home;
 use crate::{
     api, bench, chart, checks, down, image, infra, launch, logs, mesh, proto, reset, restart,
-    status, supervisor, terminal, tidy, up, workspace,
+    status, supervisor, terminal, tidy, up, upgrade, workspace,
 };
 
 /// Folder of the platform's state, when `--home` does not say.
@@ -53,6 +53,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Hold the OpenAPI document against the running platform, by tools that others wrote.
     Api(api::ApiArgs),
+    /// Roll from the version before to this one and back, under load, on real servers.
+    Upgrade(upgrade::UpgradeArgs),
     /// Check the Helm chart, or run what it renders, without a cluster.
     Chart(chart::ChartArgs),
     /// Build container images.
@@ -67,7 +69,7 @@ enum Command {
         args: Vec<String>,
     },
     /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the chart run whole, the API, doc,
-    /// deny, tests, tests on real servers.
+    /// deny, tests, the upgrade, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,
@@ -149,6 +151,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Infra(args) => infra::run(&home()?, &args),
         Command::Bench(args) => bench::run(&home()?, &args),
         Command::Api(args) => api::run(&args),
+        Command::Upgrade(args) => upgrade::run(&home()?, &args),
         Command::Chart(args) => chart::run(&home()?, args),
         Command::Image(args) => image::run(&args),
         Command::Test { real: false, args } => checks::test(&args),

@@ -72,7 +72,7 @@ fn variables(home: &Home, service: &Service, offset: PortOffset) -> Vec<(&'stati
 }
 
 /// The setting that names who issues tokens: where the gateway is, for whoever issues or verifies.
-fn issuer_variable(service: &Service) -> Option<&'static str> {
+pub(crate) fn issuer_variable(service: &Service) -> Option<&'static str> {
     match service.section {
         "auth" => Some("MAINSTAY_AUTH__ISSUER"),
         "identity" => Some("MAINSTAY_IDENTITY__TOKEN_ISSUER"),

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer slower than this counts as none. Everything asked is on loopback.
+/// An answer slower than this counts as none, unless a request says otherwise. Everything asked is on loopback.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The most of an answer that is read.
@@ -26,12 +26,13 @@ pub(crate) struct Request<'a> {
     path: &'a str,
     headers: Vec<(&'a str, String)>,
     body: String,
+    patience: Duration,
 }
 
 impl<'a> Request<'a> {
     /// A GET.
     pub(crate) fn get(path: &'a str) -> Self {
-        Self { method: "GET", path, headers: Vec::new(), body: String::new() }
+        Self { method: "GET", path, headers: Vec::new(), body: String::new(), patience: PATIENCE }
     }
 
     /// A PUT of some JSON.
@@ -49,6 +50,16 @@ impl<'a> Request<'a> {
         Self { method: "POST", ..Self::put(path, body) }
     }
 
+    /// A PATCH of some JSON.
+    pub(crate) fn patch(path: &'a str, body: &serde_json::Value) -> Self {
+        Self { method: "PATCH", ..Self::put(path, body) }
+    }
+
+    /// Waits longer than usual for the answer.
+    pub(crate) fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// With a header; `host` takes the place of the address.
     pub(crate) fn header(mut self, name: &'a str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
@@ -57,9 +68,9 @@ impl<'a> Request<'a> {
 
     /// Sends it.
     pub(crate) fn send(&self, address: SocketAddr) -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, self.patience)?;
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
         // One write, one packet: nothing of the request is left unread when the answer comes.
         stream.write_all(self.text(address).as_bytes())?;
         let mut answer = Vec::new();

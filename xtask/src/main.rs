@@ -44,6 +44,7 @@ mod supervisor;
 mod terminal;
 mod tidy;
 mod up;
+mod upgrade;
 mod workspace;
 
 use std::process::ExitCode;

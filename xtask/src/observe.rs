@@ -5,7 +5,7 @@
 //! memory, within bounds, and is gone when the platform stops. Only this machine can reach it, and a
 //! page of another site that a browser shows cannot read it.
 
-mod exposition;
+pub(crate) mod exposition;
 mod guard;
 mod ids;
 mod lines;

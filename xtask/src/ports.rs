@@ -1,13 +1,19 @@
 //! Ports that somebody else has, found before anything starts.
 
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
+
+use anyhow::Context as _;
 
 use crate::mesh::{PortOffset, SERVICES};
 use crate::{observe, process};
 
 /// `LISTEN` in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
+
+/// How far offsets that are tried lie from each other: a platform's ports fit between.
+const STEP: usize = 50;
 
 /// Refuses to go on when a port is taken; the message names each, who has it, and the mend. With
 /// `observe` those of the observer count too.
@@ -25,6 +31,14 @@ pub(crate) fn check(offset: PortOffset, observe: bool) -> anyhow::Result<()> {
         taken.join("\n"),
         offset.get() + 100
     )
+}
+
+/// The first offset at which every port of a platform is free.
+pub(crate) fn free(offsets: Range<u16>) -> anyhow::Result<PortOffset> {
+    let mut tried = offsets.clone().step_by(STEP).map(|offset| PortOffset::from(Some(offset)));
+    tried
+        .find_map(|offset| offset.ok().filter(|offset| check(*offset, false).is_ok()))
+        .with_context(|| format!("no ports are free at the offsets {offsets:?}"))
 }
 
 /// A sentence for each port that somebody else has: which, whose it should be, who has it.

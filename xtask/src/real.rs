@@ -20,6 +20,7 @@ use crate::files::{self, Access};
 use crate::home::Home;
 use crate::infra::{Broker, Endpoints, Redis};
 use crate::mesh::{Service, gateway};
+use crate::psql::{self, Psql};
 
 /// What topics and consumer groups, Redis keys and Consul services of a platform begin with, and
 /// the name of its database, where nothing else is said.
@@ -62,13 +63,14 @@ impl Real {
             consul_url: endpoints.url_of("consul")?.to_owned(),
             platform: platform.to_owned(),
         };
+        // Written first, so that an interrupted run can be forgotten.
+        files::write(&file(home), &serde_json::to_vec_pretty(&real)?, Access::Owner)?;
         postgres::provision(home, endpoints.url_of("postgres")?, platform)
             .context("PostgreSQL cannot be prepared")?;
         write_secret(&redis_url_file(home), endpoints.url_of("redis")?)?;
         let token = consul::provision(home, &real.consul_url, endpoints.consul_token(), platform)
             .context("Consul cannot be prepared")?;
         write_secret(&consul_token_file(home), &token)?;
-        files::write(&file(home), &serde_json::to_vec_pretty(&real)?, Access::Owner)?;
         Ok(real)
     }
 
@@ -156,19 +158,25 @@ impl Real {
         }
     }
 
-    /// Removes what the platform has on the servers: its database and roles, keys, topics and
-    /// registered instances.
+    /// Removes what the platform has on the servers: its database and roles, keys, topics, registered
+    /// instances, and what lets it speak to Consul.
     pub(crate) fn forget(&self, home: &Home) -> anyhow::Result<()> {
         let endpoints = Endpoints::load(&self.infra)?;
         require_reachable(&endpoints)?;
-        forget(&endpoints, &self.platform)?;
+        remove(&endpoints, &self.platform)?;
         files::remove(&file(home))
+    }
+
+    /// The database of the platform, for its administrator.
+    pub(crate) fn database(&self) -> anyhow::Result<Psql> {
+        let endpoints = Endpoints::load(&self.infra)?;
+        Psql::open(&psql::with_database(endpoints.url_of("postgres")?, &self.platform)?)
     }
 }
 
 /// Removes what a platform has on the servers. The database goes last: as long as it is there, it
 /// tells that there was a platform.
-pub(crate) fn forget(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()> {
+pub(crate) fn remove(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()> {
     Redis::open(endpoints.url_of("redis")?)?.forget(&format!("{platform}:"))?;
     let mut kafka = Broker::open(endpoints.kafka_brokers()?)?;
     let mut topics = kafka.topics()?;
@@ -178,19 +186,13 @@ pub(crate) fn forget(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()
     postgres::forget(endpoints.url_of("postgres")?, platform)
 }
 
-/// As [`forget()`], and takes away what lets the platform speak to Consul.
-pub(crate) fn remove(endpoints: &Endpoints, platform: &str) -> anyhow::Result<()> {
-    consul::revoke(endpoints.url_of("consul")?, endpoints.consul_token(), platform)?;
-    forget(endpoints, platform)
-}
-
 /// Whether a state folder was used with real servers.
 pub(crate) fn file(home: &Home) -> PathBuf {
     home.path("real.json")
 }
 
 /// Every service but the gateway keeps something.
-fn has_database(service: &Service) -> bool {
+pub(crate) fn has_database(service: &Service) -> bool {
     service != gateway()
 }
 

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 /// What tells one row of numbers from all others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Name of the metric, with `_bucket`, `_count`, `_sum` or `_total`.
-    pub(super) name: String,
+    pub(crate) name: String,
     labels: BTreeMap<String, String>,
 }
 
 impl Series {
     /// A label; empty if there is none.
-    pub(super) fn label(&self, name: &str) -> &str {
+    pub(crate) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
 }
 
 /// The numbers of the series whose names are wanted. A line that cannot be read is left out.
-pub(super) fn read(page: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<(Series, f64)> {
+pub(crate) fn read(page: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<(Series, f64)> {
     let named = page.lines().filter(|line| {
         !line.starts_with('#') && is_wanted(line.split(['{', ' ']).next().unwrap_or_default())
     });

@@ -51,21 +51,15 @@ pub(super) fn registered(url: &str, admin: &str, platform: &str) -> anyhow::Resu
     Ok(services.filter(|(_, service)| ours(service)).map(|(id, _)| id.clone()).collect())
 }
 
-/// Takes instances out that did not do so themselves.
+/// Takes instances out that did not do so themselves, then the platform's token and policy.
 pub(super) fn forget(url: &str, admin: &str, platform: &str) -> anyhow::Result<()> {
     let consul = Consul { address: address(url)?, token: admin };
     for id in registered(url, admin, platform)? {
         consul.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null)?;
     }
-    Ok(())
-}
-
-/// Takes the platform's token and policy away.
-pub(super) fn revoke(url: &str, admin: &str, platform: &str) -> anyhow::Result<()> {
     if admin.is_empty() {
         return Ok(());
     }
-    let consul = Consul { address: address(url)?, token: admin };
     let tokens = consul.get("/v1/acl/tokens")?;
     for token in named(&tokens, "Description", platform) {
         let id = token["AccessorID"].as_str().unwrap_or_default();

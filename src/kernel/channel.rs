@@ -28,7 +28,7 @@ use crate::kernel::call;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::registry::Registry;
 use crate::kernel::settings::ChannelSettings;
-use crate::kernel::telemetry::Metrics;
+use crate::kernel::telemetry::{Metrics, propagation};
 use crate::kernel::tls::{MeshIdentity, ServerTrust};
 
 mod balancer;
@@ -199,13 +199,15 @@ impl MeshChannel {
         }
     }
 
-    async fn measured(&self, head: Parts, body: Replay, traits: Traits) -> Reply {
+    async fn measured(&self, mut head: Parts, body: Replay, traits: Traits) -> Reply {
+        metadata::complete(&mut head.headers);
         let Some(metrics) = &self.metrics else {
             return self.exchange.run(head, body, traits).await;
         };
+        let trace = propagation::exported_trace_in(&head.headers);
         let (method, start) = (head.uri.path().to_owned(), Instant::now());
         let reply = self.exchange.run(head, body, traits).await;
-        metrics.rpc_client_call(&method, reply.code(), start.elapsed());
+        metrics.rpc_client_call(&method, reply.code(), start.elapsed(), trace);
         reply
     }
 

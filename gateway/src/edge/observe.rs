@@ -15,7 +15,7 @@ use http::Method;
 use mainstay::kernel::call::Call;
 use mainstay::kernel::error::{Error, ErrorClass};
 use mainstay::kernel::telemetry;
-use mainstay::kernel::telemetry::metrics::OTHER;
+use mainstay::kernel::telemetry::metrics::{HttpRoute, OTHER};
 use mainstay::kernel::telemetry::propagation;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -63,9 +63,13 @@ pub(crate) async fn trace<F: Future<Output = Response>>(
         http.response.status_code = Empty,
     );
     propagation::continue_trace(&span, propagation::extract(request.headers()));
+    let begun = Instant::now();
     let response = next(request).instrument(span.clone()).await;
-    if propagation::is_read(&span) {
+    if let Some(trace) = propagation::exported_trace(&span) {
         describe(&span, &method, &response);
+        if let Some(series) = response.extensions().get().and_then(Answered::series) {
+            series.seen(&method, response.status().as_u16(), begun.elapsed(), trace);
+        }
     }
     response
 }
@@ -170,6 +174,15 @@ impl Answered {
             Self::By(route) => route.template.text(),
             Self::Rpc(rpc) => rpc.grpc_path.path(),
             Self::Own(path) => path,
+        }
+    }
+
+    /// What is measured of its requests, once one was.
+    fn series(&self) -> Option<&HttpRoute> {
+        match self {
+            Self::By(route) => route.series.get(),
+            Self::Rpc(rpc) => rpc.series.get(),
+            Self::Own(_) => None,
         }
     }
 

@@ -76,9 +76,9 @@ impl Exchange {
         self.balancer.endpoint_states()
     }
 
+    /// Makes the call; the head [is complete](metadata::complete).
     pub(super) async fn run(&self, mut head: Parts, mut body: Replay, traits: Traits) -> Reply {
         self.budget.pay_in();
-        metadata::complete(&mut head.headers);
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut patience = Patience::until(traits.deadline);
         let mut last = None;

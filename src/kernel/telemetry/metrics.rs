@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::trace::TraceId;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -142,9 +143,16 @@ impl Metrics {
         self.0.lock().register(name, help, metric);
     }
 
-    /// A call was served: `method` is the full name, [`OTHER`] where no contract knows it.
-    pub fn rpc_server_call(&self, method: &str, code: Code, elapsed: Duration) {
-        self.0.calls.served(method, code, elapsed);
+    /// A call was served: `method` is the full name, [`OTHER`] where no contract knows it; `trace` is one
+    /// that somebody can look at.
+    pub fn rpc_server_call(
+        &self,
+        method: &str,
+        code: Code,
+        elapsed: Duration,
+        trace: Option<TraceId>,
+    ) {
+        self.0.calls.served(method, code, elapsed, trace);
     }
 
     /// A call begins to be served.
@@ -157,9 +165,15 @@ impl Metrics {
         &self.0.in_flight
     }
 
-    /// A call was made, its retries included.
-    pub fn rpc_client_call(&self, method: &str, code: Code, elapsed: Duration) {
-        self.0.calls.made(method, code, elapsed);
+    /// A call was made, its retries included; `trace` is one that somebody can look at.
+    pub fn rpc_client_call(
+        &self,
+        method: &str,
+        code: Code,
+        elapsed: Duration,
+        trace: Option<TraceId>,
+    ) {
+        self.0.calls.made(method, code, elapsed, trace);
     }
 
     /// A call was refused before it was made.
@@ -410,8 +424,13 @@ mod tests {
     fn the_page_has_the_names_that_dashboards_read() {
         let metrics = Metrics::new("auth-svc", "1.2.3");
         let elapsed = Duration::from_millis(20);
-        metrics.rpc_server_call("/mainstay.auth.v1.AuthService/Login", Code::Ok, elapsed);
-        metrics.rpc_client_call("mainstay.authz.v1.AuthzService/Check", Code::NotFound, elapsed);
+        metrics.rpc_server_call("/mainstay.auth.v1.AuthService/Login", Code::Ok, elapsed, None);
+        metrics.rpc_client_call(
+            "mainstay.authz.v1.AuthzService/Check",
+            Code::NotFound,
+            elapsed,
+            None,
+        );
         let sizes = metrics.http_route("/api/v1/users/me");
         sizes.answered(&Method::GET, 200, elapsed).response(300);
         let _active = (metrics.http_server_begin(&Method::GET), metrics.rpc_server_begin());
@@ -477,7 +496,7 @@ mod tests {
             metrics.http_route(OTHER).answered(&method, 404, Duration::ZERO).request(9);
             let code = ErrorCode { reason: format!("MADE_UP_{number}").into(), ..INTERNAL };
             metrics.rejected(RefusedBy::Permission, &Error::new(code, "no"));
-            metrics.rpc_server_call(OTHER, Code::PermissionDenied, Duration::ZERO);
+            metrics.rpc_server_call(OTHER, Code::PermissionDenied, Duration::ZERO, None);
         };
         flood(0);
         let before = metrics.render().lines().count();

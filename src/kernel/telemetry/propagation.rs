@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -30,15 +30,26 @@ pub(super) fn note_exporter() {
     EXPORTS.store(true, Ordering::Relaxed);
 }
 
-/// Whether somebody will read what is written down in a span: most traces are not sampled.
-pub fn is_read(span: &Span) -> bool {
-    EXPORTS.load(Ordering::Relaxed) && span.context().span().span_context().is_sampled()
+/// The id of a span's trace, if somebody will read what is written down in it: most traces are not
+/// sampled.
+pub fn exported_trace(span: &Span) -> Option<TraceId> {
+    if !EXPORTS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let context = span.context();
+    let place = context.span().span_context().clone();
+    place.is_sampled().then(|| place.trace_id())
 }
 
-/// The id of the trace that the current span belongs to, if it [is read](is_read).
-pub(super) fn exported_trace() -> Option<String> {
-    let span = Span::current();
-    is_read(&span).then(|| span.context().span().span_context().trace_id().to_string())
+/// As [`exported_trace`], of the trace that the headers of a request carry.
+pub(in crate::kernel) fn exported_trace_in(headers: &HeaderMap) -> Option<TraceId> {
+    if !EXPORTS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let place = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let [_, trace, _, flags] = place.split('-').collect::<Vec<_>>()[..] else { return None };
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    TraceId::from_hex(trace).ok().filter(|_| flags.is_sampled())
 }
 
 /// Names a span by what was found out after it had begun; to collectors only, a field `otel.name` comes

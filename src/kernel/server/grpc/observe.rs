@@ -69,7 +69,8 @@ pub(super) async fn observe(
     drop(in_flight);
     let code = outcome(&response);
     span.record("rpc.response.status_code", metrics::code_name(code));
-    span.in_scope(|| context.metrics.rpc_server_call(&method, code, start.elapsed()));
+    let trace = propagation::exported_trace(&span);
+    context.metrics.rpc_server_call(&method, code, start.elapsed(), trace);
     if let Some(class) = ErrorClass::of(code)
         && response.extensions().get::<Panicked>().is_none()
     {

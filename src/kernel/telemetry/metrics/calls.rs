@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use opentelemetry::trace::TraceId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -144,12 +145,18 @@ impl Calls {
         registry.register_collector(Box::new(self.errors.clone()));
     }
 
-    pub(super) fn served(&self, method: &str, code: Code, elapsed: Duration) {
-        self.server.took(RpcLabels::new(method, code), elapsed);
+    pub(super) fn served(
+        &self,
+        method: &str,
+        code: Code,
+        elapsed: Duration,
+        trace: Option<TraceId>,
+    ) {
+        self.server.took(&RpcLabels::new(method, code), elapsed, trace);
     }
 
-    pub(super) fn made(&self, method: &str, code: Code, elapsed: Duration) {
-        self.client.took(RpcLabels::new(method, code), elapsed);
+    pub(super) fn made(&self, method: &str, code: Code, elapsed: Duration, trace: Option<TraceId>) {
+        self.client.took(&RpcLabels::new(method, code), elapsed, trace);
     }
 
     pub(super) fn begin(&self) -> Active {
@@ -181,9 +188,11 @@ impl Durations {
         Self { counted: durations(), seen: Exemplars::new() }
     }
 
-    fn took(&self, labels: RpcLabels, elapsed: Duration) {
-        self.counted.get_or_create(&labels).took(elapsed);
-        self.seen.took(elapsed, || labels);
+    fn took(&self, labels: &RpcLabels, elapsed: Duration, trace: Option<TraceId>) {
+        self.counted.get_or_create(labels).took(elapsed);
+        if let Some(trace) = trace {
+            self.seen.took(labels, elapsed, trace);
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::trace::TraceId;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::duration_bounds;
-use crate::kernel::telemetry::propagation;
 
 /// What stands between a value and its exemplar (OpenMetrics 1.0, section "Exemplars").
 const MARK: &str = " # ";
@@ -36,13 +36,10 @@ impl<L: Clone + Eq + Hash> Exemplars<L> {
         Self(Family::new_with_constructor(|| HistogramWithExemplars::new(duration_bounds())))
     }
 
-    /// Remembers the trace that this is measured in, if anybody can look at it.
-    pub(super) fn took(&self, elapsed: Duration, labels: impl FnOnce() -> L) {
-        if let Some(trace_id) = propagation::exported_trace() {
-            let traced = Some(Traced { trace_id });
-            let now = Some(SystemTime::now());
-            self.0.get_or_create(&labels()).observe(elapsed.as_secs_f64(), traced, now);
-        }
+    /// Remembers the trace in which something took so long.
+    pub(super) fn took(&self, labels: &L, elapsed: Duration, trace: TraceId) {
+        let (traced, now) = (Traced { trace_id: trace.to_string() }, SystemTime::now());
+        self.0.get_or_create(labels).observe(elapsed.as_secs_f64(), Some(traced), Some(now));
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use opentelemetry::trace::TraceId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -167,11 +168,15 @@ impl HttpRoute {
 
     /// A request was answered: the reply's head has left.
     pub fn answered(&self, method: &http::Method, status: u16, elapsed: Duration) -> &HttpSizes {
-        let method = METHODS[index_of(method)];
-        let entry = self.entry(method, status);
+        let entry = self.entry(METHODS[index_of(method)], status);
         entry.duration.took(elapsed);
-        self.0.series.seen.took(elapsed, || self.0.labels(method, status));
         &entry.sizes
+    }
+
+    /// The trace of a request that was answered, which somebody can look at.
+    pub fn seen(&self, method: &http::Method, status: u16, elapsed: Duration, trace: TraceId) {
+        let labels = self.0.labels(METHODS[index_of(method)], status);
+        self.0.series.seen.took(&labels, elapsed, trace);
     }
 
     fn entry(&self, method: &'static str, status: u16) -> &Entry {

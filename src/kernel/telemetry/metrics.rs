@@ -143,16 +143,10 @@ impl Metrics {
         self.0.lock().register(name, help, metric);
     }
 
-    /// A call was served: `method` is the full name, [`OTHER`] where no contract knows it; `trace` is one
-    /// that somebody can look at.
-    pub fn rpc_server_call(
-        &self,
-        method: &str,
-        code: Code,
-        elapsed: Duration,
-        trace: Option<TraceId>,
-    ) {
-        self.0.calls.served(method, code, elapsed, trace);
+    /// A call was served: `name` is that of its method in full, [`OTHER`] where no contract knows it;
+    /// `trace` is one that somebody can look at.
+    pub fn rpc_server_call(&self, name: &str, code: Code, took: Duration, trace: Option<TraceId>) {
+        self.0.calls.served(name, code, took, trace);
     }
 
     /// A call begins to be served.
@@ -166,14 +160,8 @@ impl Metrics {
     }
 
     /// A call was made, its retries included; `trace` is one that somebody can look at.
-    pub fn rpc_client_call(
-        &self,
-        method: &str,
-        code: Code,
-        elapsed: Duration,
-        trace: Option<TraceId>,
-    ) {
-        self.0.calls.made(method, code, elapsed, trace);
+    pub fn rpc_client_call(&self, name: &str, code: Code, took: Duration, trace: Option<TraceId>) {
+        self.0.calls.made(name, code, took, trace);
     }
 
     /// A call was refused before it was made.

@@ -16,6 +16,9 @@ const ALL_TARGETS: [&str; 4] = ["--lib", "--bins", "--test", "*"];
 /// Why nothing is said about the chart.
 const NO_HELM: &str = "helm is not installed: cargo xtask chart check says how";
 
+/// Why nothing is said about an upgrade.
+const NO_HISTORY: &str = "the version before is not in this clone: cargo xtask upgrade says how";
+
 /// Flags that choose targets.
 const TARGET_FLAGS: [&str; 5] = ["--test", "--tests", "--lib", "--bin", "--bins"];
 
@@ -140,7 +143,7 @@ fn steps() -> Vec<Step> {
             finish(workspace::cargo().args(["test", "--workspace", "--locked"]).args(all))
         }),
         // On the same real servers as the tests after it, which close the output.
-        step("upgrade", |run| upgrade::check(&run.home).map(|()| Outcome::Passed)),
+        step("upgrade", |run| upgrade_run(&run.home)),
         Step {
             name: "test on real servers",
             last_word: Some("the last step, the runner's result closes the output"),
@@ -167,6 +170,14 @@ fn chart_run(home: &Home) -> anyhow::Result<Outcome> {
         return Ok(Outcome::NotRun(NO_HELM));
     }
     chart::run_whole(home).map(|()| Outcome::Passed)
+}
+
+/// From the version before, where this clone has its history.
+fn upgrade_run(home: &Home) -> anyhow::Result<Outcome> {
+    if !upgrade::is_possible() {
+        return Ok(Outcome::NotRun(NO_HISTORY));
+    }
+    upgrade::check(home).map(|()| Outcome::Passed)
 }
 
 fn doc() -> anyhow::Result<Outcome> {

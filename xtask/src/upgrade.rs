@@ -70,6 +70,11 @@ pub(crate) fn run(home: &Home, args: &UpgradeArgs) -> anyhow::Result<ExitCode> {
     upgrade(&folder.join("home"), &infra, binaries).map(|()| ExitCode::SUCCESS)
 }
 
+/// Whether this clone has the version before; one of the newest commit alone has not.
+pub(crate) fn is_possible() -> bool {
+    revision::find(&workspace::root(), None).is_ok()
+}
+
 /// On the binaries of this version that are there, and servers that run.
 pub(crate) fn check(home: &Home) -> anyhow::Result<()> {
     let args = UpgradeArgs { from: None, no_build: true, infra: Some(Endpoints::file(home)) };

@@ -35,7 +35,9 @@ const OFFSETS: std::ops::Range<u16> = 4_000..4_400;
 const TESTS: &str = "tests/api";
 
 /// The limits of the platform: its own would refuse most of what is made up.
-pub(crate) const SETTINGS: &str = "[gateway.rates]\n\
+pub(crate) const SETTINGS: &str = "[gateway]\n\
+    ip_rate = \"100000/1s\"\nip_burst = 100000\n\
+    [gateway.rates]\n\
     default = { default = \"100000/1s\" }\nread = { default = \"100000/1s\" }\n\
     write = { default = \"100000/1s\" }\nsearch = { default = \"100000/1s\" }\n\
     auth = { default = \"100000/1s\" }\nwebhook = { default = \"100000/1s\" }\n";

@@ -1,11 +1,10 @@
 //! API keys: what programs prove by that they call in a user's name.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use mainstay::contract::auth::API_KEY_PREFIX;
 use zeroize::Zeroizing;
 
+use super::refresh_token::random_text;
 use super::{ApiKeyId, AuthError, TokenDigest, UserId};
 
 /// How many of a key's random characters are kept in the clear. They are 36 of its 256 bits.
@@ -80,12 +79,7 @@ pub struct ApiKeySecret(Zeroizing<String>);
 impl ApiKeySecret {
     /// A new one.
     pub fn random() -> Self {
-        let mut bytes = Zeroizing::new([0_u8; 32]);
-        rand::fill(&mut bytes[..]);
-        let mut text = Zeroizing::new(String::with_capacity(API_KEY_PREFIX.len() + 43));
-        text.push_str(API_KEY_PREFIX);
-        URL_SAFE_NO_PAD.encode_string(&bytes[..], &mut text);
-        Self(text)
+        Self(random_text(API_KEY_PREFIX))
     }
 
     /// One as a caller sends it.

@@ -5,15 +5,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+/// How long 32 bytes are in base64 without padding.
+const RANDOM_CHARACTERS: usize = 43;
+
 /// 256 random bits that can be exchanged once for new tokens. Wiped when dropped, never shown.
 pub struct RefreshToken(Zeroizing<String>);
 
 impl RefreshToken {
     /// A new token.
     pub fn random() -> Self {
-        let mut bytes = Zeroizing::new([0_u8; 32]);
-        rand::fill(&mut bytes[..]);
-        Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(&bytes[..])))
+        Self(random_text(""))
     }
 
     /// A token as a client sends it.
@@ -36,6 +37,17 @@ impl std::fmt::Debug for RefreshToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("RefreshToken([redacted])")
     }
+}
+
+/// 256 random bits in base64url behind a prefix.
+pub(super) fn random_text(prefix: &str) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    rand::fill(&mut bytes[..]);
+    // As large as it gets, so that nothing of it is left behind where it was before it grew.
+    let mut text = Zeroizing::new(String::with_capacity(prefix.len() + RANDOM_CHARACTERS));
+    text.push_str(prefix);
+    URL_SAFE_NO_PAD.encode_string(&bytes[..], &mut text);
+    text
 }
 
 /// SHA-256 of a token: who reads the database has no token. A plain hash serves because the token is

@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     });
     let descriptors = compile(&contracts)?;
     let pool = DescriptorPool::decode(descriptors.as_slice())?;
-    let faults = check::check_contracts(&pool);
+    let faults = check::check_contracts(&pool).iter().map(ToString::to_string).collect::<Vec<_>>();
     anyhow::ensure!(
         faults.is_empty(),
         "the contracts state no sound policy:\n{}",

@@ -43,6 +43,7 @@ pub use stream::{Resumption, StreamRules};
 #[derive(Clone, Debug, Default)]
 pub struct PolicyTable {
     methods: BTreeMap<String, Arc<MethodPolicy>>,
+    unsound: BTreeMap<String, String>,
 }
 
 impl PolicyTable {
@@ -50,6 +51,12 @@ impl PolicyTable {
     /// A method that is not in the table is to be refused.
     pub fn method(&self, path: &str) -> Option<&Arc<MethodPolicy>> {
         self.methods.get(path)
+    }
+
+    /// Why a method by its path is not in the table of [`compile_sound`](Self::compile_sound); `None`
+    /// where it is in it, or in none of its contracts.
+    pub fn why_unsound(&self, path: &str) -> Option<&str> {
+        self.unsound.get(path).map(String::as_str)
     }
 
     /// All policies, by path.

@@ -13,7 +13,7 @@ use protox::file::{
 };
 use serde_json::{Value as Json, json};
 
-use super::compile::{Reading, compile_with};
+use super::compile::{Reading, compile, compile_with};
 use super::{NoRoute, RouteTable};
 use crate::transcode::query;
 use crate::transcode::render::Rendered;
@@ -62,6 +62,9 @@ const SOURCE: &str = r#"
     message Reply { string text = 1; Sub sub = 2; repeated string items = 3; }
 "#;
 
+/// A rule that fits the policy.
+const SOUND: &str = r#"post: "/v1/any" body: "*""#;
+
 struct Source(String);
 
 impl FileResolver for Source {
@@ -74,8 +77,12 @@ impl FileResolver for Source {
 }
 
 fn pool(rule: &str) -> DescriptorPool {
+    compiled(SOURCE.replace('$', rule))
+}
+
+fn compiled(source: String) -> DescriptorPool {
     let mut resolver = ChainFileResolver::new();
-    resolver.add(Source(SOURCE.replace('$', rule)));
+    resolver.add(Source(source));
     resolver.add(IncludeFileResolver::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto").into()));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
@@ -87,10 +94,28 @@ fn pool(rule: &str) -> DescriptorPool {
 /// rules allow, and that is not what is tried here.
 fn table(rule: &str) -> RouteTable {
     static POLICIES: LazyLock<PolicyTable> =
-        LazyLock::new(|| PolicyTable::compile(&pool(r#"post: "/v1/any" body: "*""#)).unwrap());
+        LazyLock::new(|| PolicyTable::compile(&pool(SOUND)).unwrap());
     let services = ["http.v1.Messaging".to_owned()];
     let compiled = compile_with("messaging", &pool(rule), &services, &Reading::House, &POLICIES);
     RouteTable::new(1, compiled.routes, HashMap::new(), compiled.refusals, BTreeSet::new())
+}
+
+#[test]
+fn a_method_with_a_policy_of_a_kind_to_come_keeps_no_other_from_its_route() {
+    let newer = r#"service Messaging {
+      rpc New(Request) returns (Reply) {
+        option (google.api.http) = { post: "/v1/new" body: "*" };
+        option (mainstay.policy.v1.method) = { rate_class: "write" };
+      }"#;
+    let source = SOURCE.replace('$', SOUND);
+    let pool = compiled(source.replace("service Messaging {", newer));
+    let found = compile("messaging", &pool, &["http.v1.Messaging".to_owned()], &Reading::House);
+    let routed: Vec<_> = found.routes.iter().map(|route| route.rpc.descriptor.name()).collect();
+    assert_eq!(routed, ["Call"]);
+    assert_eq!(found.rpcs.len(), 1, "nor is the new one called by gRPC");
+    let [refusal] = &found.refusals[..] else { panic!("{:?}", found.refusals) };
+    assert_eq!(refusal.method, "http.v1.Messaging.New");
+    assert!(refusal.reason.contains("states no access"), "{}", refusal.reason);
 }
 
 #[test]

@@ -67,7 +67,12 @@ pub(super) async fn claim(
     let open = database.begin_own().await?;
     let mut claimed = Vec::new();
     for row in open.connection().query_all(&select).await? {
-        let found = Found::read(&row)?;
+        // What somebody else has written into the table must not hold up the rest of the queue.
+        let Ok(found) = Found::read(&row).inspect_err(|error| {
+            tracing::error!(%error, "a job cannot be read and is passed over");
+        }) else {
+            continue;
+        };
         claimed.extend(take(open.connection(), claimant, found, now).await?);
     }
     open.commit().await?;

@@ -29,20 +29,22 @@ mod streams;
 #[path = "check/template.rs"]
 mod template;
 
+use std::fmt;
+
 use prost_reflect::{DescriptorPool, FileDescriptor, ServiceDescriptor};
 
 /// Packages of others' making that come along in a descriptor set.
 const FOREIGN_PACKAGES: [&str; 3] = ["buf.", "google.", "grpc."];
 
 /// The faults of a project's contracts: those of [`check_policies`], and comments that are missing.
-pub fn check_contracts(pool: &DescriptorPool) -> Vec<String> {
+pub fn check_contracts(pool: &DescriptorPool) -> Vec<Fault> {
     let mut faults = Faults(check_policies(pool));
     comments::check(pool, &mut faults);
     faults.0
 }
 
 /// The faults of policies, routes, events and validation rules in a descriptor pool.
-pub fn check_policies(pool: &DescriptorPool) -> Vec<String> {
+pub fn check_policies(pool: &DescriptorPool) -> Vec<Fault> {
     let mut faults = Faults::default();
     for service in pool.services().filter(is_governed) {
         methods::check(&service, &mut faults);
@@ -68,13 +70,31 @@ fn is_foreign(file: &FileDescriptor) -> bool {
     FOREIGN_PACKAGES.iter().any(|foreign| package.starts_with(foreign))
 }
 
+/// What is wrong with one element of a contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file that the element is in.
+    pub file: String,
+    /// The element's full name.
+    pub name: String,
+    /// What is wrong, then the mend.
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.file, self.name, self.text)
+    }
+}
+
 /// What was found.
 #[derive(Default)]
-struct Faults(Vec<String>);
+struct Faults(Vec<Fault>);
 
 impl Faults {
     /// `name` is the full name of what is at fault; `fault` says what is wrong, then the mend.
-    fn add(&mut self, file: &FileDescriptor, name: &str, fault: impl std::fmt::Display) {
-        self.0.push(format!("{}: {name}: {fault}", file.name()));
+    fn add(&mut self, file: &FileDescriptor, name: &str, fault: impl fmt::Display) {
+        let (file, name, text) = (file.name().to_owned(), name.to_owned(), fault.to_string());
+        self.0.push(Fault { file, name, text });
     }
 }

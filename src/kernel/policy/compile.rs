@@ -1,6 +1,6 @@
 //! From options to flat policies.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +29,38 @@ impl PolicyTable {
     pub fn compile(pool: &DescriptorPool) -> anyhow::Result<Self> {
         let faults = check::check_policies(pool);
         if !faults.is_empty() {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             bail!("the contracts state no sound policy:\n{}", faults.join("\n"));
         }
-        let governed = pool.services().filter(check::is_governed);
-        Compiler { pool, redactor: Redactor::compile(pool)?, unstated: None }.table(governed)
+        let redactor = Redactor::compile(pool)?;
+        Compiler { pool, redactor, unstated: None }
+            .table(pool.services().filter(check::is_governed))
+    }
+
+    /// Compiles the policies of contracts that may be newer than this program: a method whose policy
+    /// is missing, wrong or of a kind not known here is left out of the table, which then tells
+    /// [why](Self::why_unsound), and the others hold.
+    ///
+    /// # Errors
+    ///
+    /// When options of fields cannot be read, so that no method's secrets were known.
+    pub fn compile_sound(pool: &DescriptorPool) -> anyhow::Result<Self> {
+        let faults = check::check_policies(pool);
+        let compiler = Compiler { pool, redactor: Redactor::compile(pool)?, unstated: None };
+        let mut table = Self::default();
+        for service in pool.services().filter(check::is_governed) {
+            for method in service.methods() {
+                let compiled = match fault_of(&method, &faults) {
+                    Some(fault) => Err(fault.to_string()),
+                    None => compiler.stated(&method).map_err(|fault| format!("{fault:#}")),
+                };
+                match compiled {
+                    Ok(policy) => table.insert(policy),
+                    Err(fault) => drop(table.unsound.insert(path(&method), fault)),
+                }
+            }
+        }
+        Ok(table)
     }
 
     /// Compiles the policies of contracts made elsewhere: where a method states none, `unstated`
@@ -74,18 +102,19 @@ impl Compiler<'_> {
         &self,
         services: impl Iterator<Item = ServiceDescriptor>,
     ) -> anyhow::Result<PolicyTable> {
-        let mut methods = BTreeMap::new();
-        for service in services {
-            let defaults: stated::ServicePolicy =
-                options::read(self.pool, &service.options(), options::SERVICE)?.unwrap_or_default();
-            for method in service.methods() {
-                let policy = self
-                    .method(&method, &defaults)
-                    .with_context(|| method.full_name().to_owned())?;
-                methods.insert(policy.path.clone(), Arc::new(policy));
-            }
+        let mut table = PolicyTable::default();
+        for method in services.flat_map(|service| Vec::from_iter(service.methods())) {
+            table.insert(self.stated(&method)?);
         }
-        Ok(PolicyTable { methods })
+        Ok(table)
+    }
+
+    fn stated(&self, method: &MethodDescriptor) -> anyhow::Result<MethodPolicy> {
+        let service = method.parent_service();
+        let defaults: Option<stated::ServicePolicy> =
+            options::read(self.pool, &service.options(), options::SERVICE)?;
+        self.method(method, &defaults.unwrap_or_default())
+            .with_context(|| method.full_name().to_owned())
     }
 
     fn method(
@@ -101,10 +130,10 @@ impl Compiler<'_> {
             None => policy.context("no policy")?,
         };
         let input = method.input();
-        let full_name = format!("{}/{}", method.parent_service().full_name(), method.name());
+        let path = path(method);
         Ok(MethodPolicy {
-            path: format!("/{full_name}"),
-            full_name,
+            full_name: path[1..].to_owned(),
+            path,
             access: match (&policy.access, self.unstated) {
                 (None, Some(unstated)) => unstated.access.clone(),
                 _ => access(&policy)?,
@@ -160,6 +189,37 @@ impl Compiler<'_> {
         let own = headers(&policy.request_headers)?;
         Ok(all.unwrap_or_default().into_iter().chain(own).collect())
     }
+}
+
+impl PolicyTable {
+    fn insert(&mut self, policy: MethodPolicy) {
+        self.methods.insert(policy.path.clone(), Arc::new(policy));
+    }
+}
+
+/// On the wire.
+fn path(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// The first fault of a method, of its service, or of what its requests may hold.
+fn fault_of<'a>(method: &MethodDescriptor, faults: &'a [check::Fault]) -> Option<&'a check::Fault> {
+    if faults.is_empty() {
+        return None;
+    }
+    let mut names = HashSet::from([
+        method.full_name().to_owned(),
+        method.parent_service().full_name().to_owned(),
+    ]);
+    let mut found = vec![method.input()];
+    while let Some(message) = found.pop() {
+        if names.insert(message.full_name().to_owned()) {
+            found.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
+            names.extend(message.fields().map(|field| field.full_name().to_owned()));
+            names.extend(message.oneofs().map(|oneof| oneof.full_name().to_owned()));
+        }
+    }
+    faults.iter().find(|fault| names.contains(&fault.name))
 }
 
 fn headers(names: &[String]) -> anyhow::Result<Vec<HeaderName>> {

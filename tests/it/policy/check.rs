@@ -1,7 +1,7 @@
 //! What a contract must state.
 
 use mainstay::kernel::policy::PolicyTable;
-use mainstay::kernel::policy::check::{check_contracts, check_policies};
+use mainstay::kernel::policy::check;
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost_types::FileDescriptorSet;
 
@@ -17,6 +17,10 @@ const MESSAGES: &str = r#"
 "#;
 const DEFAULTS: &str = "option (mainstay.policy.v1.service) = { deadline: { seconds: 5 } };";
 const READS: &str = "option idempotency_level = NO_SIDE_EFFECTS;";
+
+fn check_policies(pool: &DescriptorPool) -> Vec<String> {
+    check::check_policies(pool).iter().map(ToString::to_string).collect()
+}
 
 /// A contract of one method with these options.
 fn method(options: &str) -> DescriptorPool {
@@ -274,6 +278,32 @@ fn routes_are_unique_in_all_contracts() {
 }
 
 #[test]
+fn of_a_contract_that_is_newer_what_is_understood_holds() {
+    let rpc = |name: &str, kind: &str, policy: &str| {
+        format!("rpc {name}({kind}) returns (Reply) {{ {READS} {policy} }}")
+    };
+    let stated = "option (mainstay.policy.v1.method) = { authenticated: true };";
+    let pool = compile(&format!(
+        "service Sample {{ {} {} {} }} {MESSAGES}
+        message Outer {{ repeated Odd odd = 1; }}
+        message Odd {{ string id = 1 [(buf.validate.field).int32.gt = 1]; }}",
+        rpc("Old", "Request", stated),
+        rpc("New", "Request", "option (mainstay.policy.v1.method) = { rate_class: 'x' };"),
+        rpc("Deep", "Outer", stated),
+    ));
+    PolicyTable::compile(&pool).unwrap_err();
+    let table = PolicyTable::compile_sound(&pool).unwrap();
+    let names: Vec<_> = table.methods().map(|method| method.full_name.as_str()).collect();
+    assert_eq!(names, ["mainstay.sample.v1.Sample/Old"]);
+    for (name, expected) in [("New", "states no access"), ("Deep", "Odd.id: states rules of")] {
+        let why = table.why_unsound(&format!("/mainstay.sample.v1.Sample/{name}")).unwrap();
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(table.why_unsound("/mainstay.sample.v1.Sample/Old"), None);
+    assert_eq!(table.why_unsound("/mainstay.sample.v1.Sample/None"), None);
+}
+
+#[test]
 fn events_of_one_topic_agree_on_it() {
     let events = |first: &str, second: &str| {
         let event = |name: &str, option: &str| {
@@ -399,12 +429,15 @@ fn every_element_has_a_comment() {
         service Sample { rpc Do(Bare) returns (Bare) { option idempotency_level = NO_SIDE_EFFECTS;
             option (mainstay.policy.v1.method) = { authenticated: true }; } }",
     );
-    let faults = check_contracts(&pool);
+    let faults = check::check_contracts(&pool);
     let names =
         ["Bare", "Bare.field", "Bare.Inner", "Kind", "KIND_UNSPECIFIED", "Sample", "Sample.Do"];
     for name in names {
         let expected = format!("{FILE}: mainstay.sample.v1.{name}: has no comment");
-        assert!(faults.iter().any(|fault| fault.starts_with(&expected)), "{name}: {faults:#?}");
+        assert!(
+            faults.iter().any(|fault| fault.to_string().starts_with(&expected)),
+            "{name}: {faults:#?}"
+        );
     }
     assert_eq!(faults.len(), names.len(), "{faults:#?}");
     assert!(check_policies(&pool).is_empty(), "comments are a matter of the build alone");

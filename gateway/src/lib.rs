@@ -136,7 +136,7 @@ pub async fn module(platform: Platform<GatewaySettings>) -> anyhow::Result<Modul
         .depends_on(auth::SERVICE)
         .depends_on(authz::SERVICE)
         .depends_on(billing::SERVICE);
-    tls::serve(module, &settings.tls, counts, &platform.metrics(), shutdown)
+    tls::serve(module, &settings.tls, &platform.metrics(), shutdown)
 }
 
 /// Where it is kept what came of requests with an `Idempotency-Key`: where all gateways see it, or on

@@ -4,13 +4,11 @@ use mainstay::kernel::telemetry::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 
 /// The gateway's own metrics. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GatewayMetrics {
     over_limit: Family<LimitLabels, Counter>,
-    certificate_refused: Gauge,
 }
 
 /// Labels of `gateway_over_limit_total`.
@@ -31,11 +29,6 @@ impl GatewayMetrics {
             "Calls over the limit of their rate class",
             own.over_limit.clone(),
         );
-        metrics.register(
-            "gateway_certificate_refused",
-            "1 while the files of the public certificate hold one that is not shown",
-            own.certificate_refused.clone(),
-        );
         own
     }
 
@@ -44,10 +37,5 @@ impl GatewayMetrics {
         let enforced = if enforced { "true" } else { "false" };
         let labels = LimitLabels { class: class.to_owned(), enforced };
         self.over_limit.get_or_create(&labels).inc();
-    }
-
-    /// The files of the certificate have changed, and were refused or not.
-    pub(crate) fn certificate_refused(&self, refused: bool) {
-        self.certificate_refused.set(i64::from(refused));
     }
 }

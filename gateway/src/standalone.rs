@@ -93,7 +93,7 @@ pub async fn module(
     });
     let module = Module::new(mainstay::contract::DESCRIPTORS);
     let module = module.http(edge::stack(edge)).admin(admin::routes(live));
-    tls::serve(module, &settings.tls, counts, &platform.metrics(), shutdown)
+    tls::serve(module, &settings.tls, &platform.metrics(), shutdown)
 }
 
 /// The way to the server: plaintext, or TLS by the authorities that are trusted.

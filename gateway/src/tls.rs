@@ -6,7 +6,6 @@ use mainstay::kernel::tls::ServedCertificate;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::EdgeTls;
-use crate::metrics::GatewayMetrics;
 
 /// The module, serving over TLS if there is a certificate.
 ///
@@ -15,18 +14,18 @@ use crate::metrics::GatewayMetrics;
 pub(crate) fn serve(
     module: Module,
     settings: &EdgeTls,
-    metrics: GatewayMetrics,
-    kernel: &Metrics,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Module> {
     let Some((certificate, key)) = settings.files()? else { return Ok(module) };
     let served = ServedCertificate::read(certificate, key)?;
-    let module = module.tls(served.server_config());
-    kernel.certificate_not_after("edge", served.not_after());
-    let kernel = kernel.clone();
+    let module = module.tls(served.server_tls());
+    metrics.certificate_not_after("edge", served.not_after());
+    metrics.certificate_refused("edge", false);
+    let metrics = metrics.clone();
     served.spawn_reload(shutdown, move |refused, not_after| {
-        metrics.certificate_refused(refused);
-        kernel.certificate_not_after("edge", not_after);
+        metrics.certificate_refused("edge", refused);
+        metrics.certificate_not_after("edge", not_after);
     });
     Ok(module)
 }

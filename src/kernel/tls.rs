@@ -5,115 +5,45 @@
 //! show theirs, so a server knows which service calls and a client knows that it reached the
 //! service it wanted, whatever the address said.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::kernel::settings::{TlsMode, TlsSettings};
-use crate::kernel::telemetry::Metrics;
-
+mod identity;
 mod served;
 mod trust;
 
+pub use identity::MeshIdentity;
 pub use served::ServedCertificate;
 pub use trust::ServerTrust;
-
-/// What to do about a certificate that is missing or does not fit, named in every error.
-const MEND: &str = "`cargo xtask up` makes development certificates";
 
 /// ALPN names a server of the mesh offers, the preferred one first.
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The certificate of this process, with the authority that all members of the mesh trust.
-#[derive(Clone)]
-pub struct MeshIdentity {
-    name: String,
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
-    /// When the certificate and its authority end, in seconds of Unix time.
-    not_after: i64,
-    authority_not_after: i64,
+/// What a listener shows, and whom it lets in. It may change while the listener serves: the next
+/// handshake is by what holds then, connections stay as they are.
+#[derive(Clone, Debug)]
+pub enum ServerTls {
+    /// The certificate of this process on the mesh; clients must show one, too.
+    Mesh(MeshIdentity),
+    /// This configuration.
+    Fixed(Arc<ServerConfig>),
 }
 
-impl MeshIdentity {
-    /// The identity that the settings name; `None` when the mesh is plaintext, where nobody has one.
-    pub fn load(settings: &TlsSettings) -> anyhow::Result<Option<Self>> {
-        if settings.mode == TlsMode::Plaintext {
-            return Ok(None);
-        }
-        let file = |name: &str, path: &Option<PathBuf>| {
-            path.clone().with_context(|| format!("tls.{name} is not set ({MEND})"))
-        };
-        Self::read(
-            &file("ca_file", &settings.ca_file)?,
-            &file("cert_file", &settings.cert_file)?,
-            &file("key_file", &settings.key_file)?,
-        )
-        .map(Some)
-    }
-
-    /// Reads the authority's certificate, the own certificate chain and the own private key, each
-    /// a PEM file. An error names the file and the mend.
-    pub fn read(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        Self::fit(authority, certificate, key)
-            .with_context(|| format!("the certificates of the mesh cannot be used ({MEND})"))
-    }
-
-    fn fit(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let named = |path: &Path| path.display().to_string();
-        let roots = root_store(authority)?;
-        let chain = certificates(&read_file(certificate)?).with_context(|| named(certificate))?;
-        let key = private_key(&read_file(key)?).with_context(|| named(key))?;
-        let name = peer_identity(&chain).with_context(|| {
-            format!("{} names no identity: it has no DNS name", certificate.display())
-        })?;
-        let ends = not_after(&chain).with_context(|| named(certificate))?;
-        let authority_ends =
-            not_after(&authorities(authority)?).with_context(|| named(authority))?;
-        let fit = || format!("{} and its key do not fit", certificate.display());
-        let server = server_config(&roots, chain.clone(), key.clone_key()).with_context(fit)?;
-        let client = client_config(roots, chain, key).with_context(fit)?;
-        Ok(Self {
-            name,
-            server: Arc::new(server),
-            client: Arc::new(client),
-            not_after: ends,
-            authority_not_after: authority_ends,
+impl ServerTls {
+    /// For the next handshake.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(match self {
+            Self::Mesh(identity) => identity.server_config(),
+            Self::Fixed(config) => Arc::clone(config),
         })
-    }
-
-    /// The identity that the own certificate states.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Reports when the certificate and that of its authority end.
-    pub(crate) fn report_to(&self, metrics: &Metrics) {
-        metrics.certificate_not_after("mesh", self.not_after);
-        metrics.certificate_not_after("mesh-authority", self.authority_not_after);
-    }
-
-    /// For listeners: every client must show a certificate of the mesh.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
-    }
-
-    /// For connections to members of the mesh. ALPN is left to the connector.
-    pub fn client_config(&self) -> ClientConfig {
-        ClientConfig::clone(&self.client)
-    }
-}
-
-impl std::fmt::Debug for MeshIdentity {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("MeshIdentity").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -141,44 +71,12 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn server_config(
-    roots: &RootCertStore,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> anyhow::Result<ServerConfig> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider()).build()?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-    Ok(config)
-}
-
-fn client_config(
-    roots: RootCertStore,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> anyhow::Result<ClientConfig> {
-    Ok(ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?)
-}
-
-fn root_store(authority: &Path) -> anyhow::Result<RootCertStore> {
+fn root_store(authorities: &[CertificateDer<'static>]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in authorities(authority)? {
-        roots
-            .add(certificate)
-            .with_context(|| format!("{} is no certificate authority", authority.display()))?;
+    for certificate in authorities {
+        roots.add(certificate.clone()).context("it is no certificate authority")?;
     }
     Ok(roots)
-}
-
-fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    certificates(&read_file(file)?).with_context(|| file.display().to_string())
 }
 
 fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {

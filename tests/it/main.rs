@@ -21,6 +21,7 @@ mod policy;
 mod process;
 mod public_routes;
 mod registry;
+mod renewal;
 mod reports;
 mod saga;
 mod server;

@@ -16,7 +16,7 @@ use mainstay::kernel::channel::{MeshChannel, UnaryOptions, UnaryReply};
 use mainstay::kernel::registry::StaticRegistry;
 use mainstay::kernel::server::{Listener, Serving};
 use mainstay::kernel::settings::{ChannelSettings, ServerLimits, TlsMode, TlsSettings};
-use mainstay::kernel::tls::MeshIdentity;
+use mainstay::kernel::tls::{MeshIdentity, ServerTls};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -71,7 +71,7 @@ impl Mesh {
     }
 
     pub(crate) async fn serve_at(&self, name: &str, address: SocketAddr, app: Router) -> Serving {
-        let tls = self.identity(name).server_config();
+        let tls = ServerTls::Mesh(self.identity(name));
         let limits = ServerLimits::default();
         eventually(async || Listener::bind(address, Some(tls.clone()), &limits).await.ok())
             .await

@@ -176,7 +176,7 @@ async fn a_new_certificate_is_shown_at_once_and_one_that_does_not_fit_never() {
     let mut kept = Kept::over(of_old.connect(address).await.unwrap()).await;
     kept.get("/nothing").await.into_body().collect().await.unwrap();
     let refused = async |wanted: u8| {
-        let line = format!("gateway_certificate_refused {wanted}");
+        let line = format!("mainstay_certificate_refused{{certificate=\"edge\"}} {wanted}");
         eventually(&line, async || {
             admin.get("/metrics").await.text().contains(&line).then_some(())
         })
@@ -246,7 +246,7 @@ async fn a_server_behind_tls_is_known_by_its_authority() {
     let served = ServedCertificate::read(&certificate.chain(), &certificate.key()).unwrap();
     let free = "127.0.0.1:0".parse().unwrap();
     let limits = ServerLimits::default();
-    let listener = Listener::bind(free, Some(served.server_config()), &limits).await.unwrap();
+    let listener = Listener::bind(free, Some(served.server_tls()), &limits).await.unwrap();
     let server = listener.for_anyone().serve(app(Reflects::V1, &Arc::default()));
     let upstream = format!("https://localhost:{}", server.local_addr().port());
     let authority = |certificate: &Certificate| certificate.chain().to_str().unwrap().to_owned();

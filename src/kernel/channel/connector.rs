@@ -34,14 +34,18 @@ pub(super) enum Security<'a> {
 /// Connects to instances of a service.
 #[derive(Clone)]
 pub(super) struct Connector {
-    kind: Kind,
+    tcp: HttpConnector,
+    /// `None` where connections are plaintext.
+    tls: Option<Tls>,
+    protocol: Protocol,
     timeout: Duration,
 }
 
 #[derive(Clone)]
-enum Kind {
-    Tls(HttpsConnector<HttpConnector>),
-    Plain(HttpConnector),
+enum Tls {
+    /// As [`Security::Mesh`], with the name of the service.
+    Mesh(MeshIdentity, ServerName<'static>),
+    Servers(ServerTrust),
 }
 
 impl Connector {
@@ -55,26 +59,32 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let builder = HttpsConnectorBuilder::new();
-        let builder = match security {
-            Security::Plaintext => {
-                return Ok(Self { kind: Kind::Plain(tcp), timeout: settings.connect_timeout });
-            }
+        let tls = match security {
+            Security::Plaintext => None,
             Security::Mesh(identity) => {
                 let name = ServerName::try_from(service.to_owned())
                     .with_context(|| format!("`{service}` is no name of a service"))?;
-                builder
-                    .with_tls_config(identity.client_config())
-                    .https_only()
-                    .with_server_name_resolver(FixedServerNameResolver::new(name))
+                Some(Tls::Mesh(identity.clone(), name))
             }
-            Security::Servers(trust) => builder.with_tls_config(trust.client_config()).https_only(),
+            Security::Servers(trust) => Some(Tls::Servers(trust.clone())),
         };
-        let kind = Kind::Tls(match settings.transport {
-            Protocol::Grpc => builder.enable_http2().wrap_connector(tcp),
-            Protocol::GrpcWeb => builder.enable_http1().wrap_connector(tcp),
-        });
-        Ok(Self { kind, timeout: settings.connect_timeout })
+        Ok(Self { tcp, tls, protocol: settings.transport, timeout: settings.connect_timeout })
+    }
+
+    /// For the next handshake: certificates of the mesh change while there are channels.
+    fn secured(&self, tls: &Tls) -> HttpsConnector<HttpConnector> {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = match tls {
+            Tls::Mesh(identity, name) => builder
+                .with_tls_config(identity.client_config())
+                .https_only()
+                .with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
+            Tls::Servers(trust) => builder.with_tls_config(trust.client_config()).https_only(),
+        };
+        match self.protocol {
+            Protocol::Grpc => builder.enable_http2().wrap_connector(self.tcp.clone()),
+            Protocol::GrpcWeb => builder.enable_http1().wrap_connector(self.tcp.clone()),
+        }
     }
 }
 
@@ -84,17 +94,14 @@ impl Service<Uri> for Connector {
     type Future = BoxFuture<'static, Result<Stream, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match &mut self.kind {
-            Kind::Tls(tls) => tls.poll_ready(context),
-            Kind::Plain(tcp) => tcp.poll_ready(context).map_err(Into::into),
-        }
+        self.tcp.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting: BoxFuture<'static, Result<Stream, BoxError>> = match &mut self.kind {
-            Kind::Tls(tls) => Box::pin(tls.call(uri)),
-            Kind::Plain(tcp) => {
-                let connecting = tcp.call(uri);
+        let connecting: BoxFuture<'static, Result<Stream, BoxError>> = match &self.tls {
+            Some(tls) => Box::pin(self.secured(tls).call(uri)),
+            None => {
+                let connecting = self.tcp.call(uri);
                 Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
             }
         };

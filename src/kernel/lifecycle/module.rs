@@ -15,6 +15,7 @@ use crate::kernel::jobs::Job;
 use crate::kernel::policy::{Authorizer, Entitlements};
 use crate::kernel::saga::Saga;
 use crate::kernel::server::App;
+use crate::kernel::tls::ServerTls;
 use crate::kernel::token::Verifier;
 
 /// What a service offers, consumes and needs. The kernel validates it, then drives the process.
@@ -24,7 +25,7 @@ pub struct Module {
     pub(super) grpc: axum::Router,
     pub(super) services: Vec<&'static str>,
     pub(super) http: Option<App>,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<ServerTls>,
     pub(super) admin: axum::Router,
     pub(super) migrations: Vec<Box<dyn MigrationTrait>>,
     pub(super) dependencies: Vec<&'static str>,
@@ -91,7 +92,7 @@ impl Module {
     }
 
     /// Serves that HTTP over TLS. The mesh's own certificates are for its members, not for the world.
-    pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+    pub fn tls(mut self, config: ServerTls) -> Self {
         self.tls = Some(config);
         self
     }

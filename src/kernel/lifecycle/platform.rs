@@ -64,9 +64,10 @@ impl Kernel {
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(name, version);
         let readiness = Readiness::default();
+        let shutdown = CancellationToken::new();
         let identity = MeshIdentity::load(&settings.tls)?;
         if let Some(identity) = &identity {
-            identity.report_to(&metrics);
+            identity.spawn_reload(metrics.clone(), shutdown.clone());
         }
         Ok(Self {
             name,
@@ -83,7 +84,7 @@ impl Kernel {
             readiness,
             consumers: Consumers::default(),
             draining: CancellationToken::new(),
-            shutdown: CancellationToken::new(),
+            shutdown,
             policies: Arc::default(),
             channels: Mutex::default(),
             database_used: AtomicBool::new(false),

@@ -20,7 +20,7 @@ use crate::kernel::saga;
 use crate::kernel::server::{App, GrpcContext, Listener, grpc_app};
 use crate::kernel::settings::{Mode, ServiceSettings, Settings, reload};
 use crate::kernel::telemetry::busy;
-use crate::kernel::tls::MeshIdentity;
+use crate::kernel::tls::ServerTls;
 
 /// Name of the worker that publishes the outbox.
 pub(super) const RELAY: &str = "relay";
@@ -229,7 +229,7 @@ impl Listeners {
                 listener.for_anyone().on_own_cores()?
             }
             None => {
-                let tls = kernel.identity.as_ref().map(MeshIdentity::server_config);
+                let tls = kernel.identity.clone().map(ServerTls::Mesh);
                 Listener::bind(settings.listen, tls, &settings.limits).await?
             }
         };

@@ -15,7 +15,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -23,7 +22,7 @@ use super::activity::{Activity, InFlight};
 use super::app::App;
 use super::listener::State;
 use crate::kernel::settings::ServerLimits;
-use crate::kernel::tls;
+use crate::kernel::tls::{self, ServerTls};
 
 /// How long a draining connection may stay without a request before it is dropped. Long enough for
 /// the last bytes of a reply and for the client to see the GOAWAY.
@@ -107,7 +106,7 @@ impl State {
 
 /// What every connection of a listener is served with.
 pub(super) struct Acceptance {
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<ServerTls>,
     /// Whether it serves the world, which has no certificates of the mesh.
     pub(super) is_for_anyone: bool,
     pub(super) limits: ServerLimits,
@@ -127,7 +126,7 @@ pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<A
 async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
     // Fails only on a socket that is gone already, which the first read will tell.
     let _ = tcp.set_nodelay(true);
-    let Some(tls) = acceptance.tls.clone() else {
+    let Some(tls) = acceptance.tls.as_ref().map(ServerTls::acceptor) else {
         let peer = Peer { address, identity: None, is_encrypted: false };
         return requests(tcp, peer, acceptance).await;
     };

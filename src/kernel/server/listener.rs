@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +16,7 @@ use super::app::App;
 use super::connection::{self, Acceptance};
 use crate::kernel::cores::Cores;
 use crate::kernel::settings::ServerLimits;
+use crate::kernel::tls::ServerTls;
 
 /// The pause after the process has run out of file descriptors or memory for a connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ const MOST_WAITING: usize = 1024;
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<ServerTls>,
     is_for_anyone: bool,
     cores: Option<Cores>,
     limits: ServerLimits,
@@ -63,10 +63,10 @@ pub(super) struct State {
 
 impl Listener {
     /// Binds an address; port 0 takes a free one. With `tls`, every connection is TLS, and its client
-    /// shows an identity of the mesh.
+    /// shows an identity of the mesh, unless it is [for anyone](Self::for_anyone).
     pub async fn bind(
         address: SocketAddr,
-        tls: Option<Arc<rustls::ServerConfig>>,
+        tls: Option<ServerTls>,
         limits: &ServerLimits,
     ) -> anyhow::Result<Self> {
         let tcp = TcpListener::bind(address).await.with_context(|| {
@@ -117,7 +117,7 @@ impl Listener {
             stopped_accepting: CancellationToken::new(),
         });
         let acceptance = Arc::new(Acceptance {
-            tls: self.tls.map(TlsAcceptor::from),
+            tls: self.tls,
             is_for_anyone: self.is_for_anyone,
             limits: self.limits,
             app: app.into(),

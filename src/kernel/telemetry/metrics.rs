@@ -54,7 +54,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Mutex<Registry>,
-    exemplars: Mutex<Registry>,
+    exemplars: Registry,
     calls: Calls,
     http: Http,
     resources: Resources,
@@ -111,9 +111,9 @@ struct RedisLabels {
 impl Metrics {
     /// The metrics of a service, with its build information.
     pub fn new(service: &'static str, version: &'static str) -> Self {
-        let inner = Inner {
+        let mut inner = Inner {
             registry: Mutex::default(),
-            exemplars: Mutex::default(),
+            exemplars: Registry::default(),
             calls: Calls::new(),
             http: Http::new(),
             resources: Resources::new(),
@@ -207,6 +207,11 @@ impl Metrics {
     /// When a certificate ends, in seconds of Unix time: `mesh`, `mesh-authority` or `edge`.
     pub fn certificate_not_after(&self, certificate: &'static str, not_after: i64) {
         self.0.resources.certificate(certificate, not_after);
+    }
+
+    /// Whether the files of a certificate, `mesh` or `edge`, hold one that is not used.
+    pub fn certificate_refused(&self, certificate: &'static str, refused: bool) {
+        self.0.resources.certificate_refused(certificate, refused);
     }
 
     /// A job of this name was claimed for the so-many-eth time.
@@ -305,19 +310,18 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.0.lock()).expect("a string takes all that is written");
-        exemplars::join(page, &self.0.exemplars.lock().unwrap_or_else(PoisonError::into_inner))
+        exemplars::join(page, &self.0.exemplars)
     }
 }
 
 impl Inner {
-    fn register_all(&self, service: &'static str, version: &'static str) {
-        let mut registry = self.lock();
+    fn register_all(&mut self, service: &'static str, version: &'static str) {
+        let registry = self.registry.get_mut().unwrap_or_else(PoisonError::into_inner);
         let build = Info::new(vec![("service", service), ("version", version)]);
         registry.register("mainstay_build", "What runs here", build);
-        let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
-        self.calls.register(&mut registry, &mut exemplars);
-        self.http.register(&mut registry, &mut exemplars);
-        self.resources.register(&mut registry);
+        self.calls.register(registry, &mut self.exemplars);
+        self.http.register(registry, &mut self.exemplars);
+        self.resources.register(registry);
         registry.register_with_unit(
             "mainstay_outbox_oldest_age",
             "How long the event has been waiting to be published that has done so for longest",
@@ -386,7 +390,7 @@ impl Inner {
             "What was done without Redis because it was away",
             self.redis_fallbacks.clone(),
         );
-        self.kept.register(&mut registry);
+        self.kept.register(registry);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {

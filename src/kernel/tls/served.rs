@@ -16,7 +16,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALPN_PROTOCOLS, certificates, not_after, private_key, provider, read_file};
+use super::{ALPN_PROTOCOLS, ServerTls, certificates, not_after, private_key, provider, read_file};
 use crate::kernel::changes::{Changes, INTERVAL};
 
 /// A certificate chain and its private key, from two PEM files.
@@ -47,8 +47,8 @@ impl ServedCertificate {
     }
 
     /// For listeners: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, of clients that need no certificate.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub fn server_tls(&self) -> ServerTls {
+        ServerTls::Fixed(Arc::clone(&self.config))
     }
 
     /// When the certificate that is shown ends, in seconds of Unix time.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use hyper_rustls::ConfigBuilderExt as _;
 use rustls::ClientConfig;
 
-use super::{provider, root_store};
+use super::{certificates, provider, read_file, root_store};
 
 /// Whose word is taken for who a server is.
 #[derive(Clone, Debug)]
@@ -24,7 +24,11 @@ impl ServerTrust {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
         let builder = match authorities {
-            Some(file) => builder.with_root_certificates(root_store(file)?),
+            Some(file) => {
+                let named = || file.display().to_string();
+                let authorities = certificates(&read_file(file)?).with_context(named)?;
+                builder.with_root_certificates(root_store(&authorities).with_context(named)?)
+            }
             None => {
                 builder.with_native_roots().context("the machine's authorities cannot be read")?
             }

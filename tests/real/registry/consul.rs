@@ -13,7 +13,7 @@ use mainstay::kernel::server::{Listener, Serving};
 use mainstay::kernel::settings::{
     ConsulCheck, ConsulSettings, RegistryKind, RegistrySettings, ServerLimits,
 };
-use mainstay::kernel::tls::MeshIdentity;
+use mainstay::kernel::tls::{MeshIdentity, ServerTls};
 use mainstay_testing::certificates::Authority;
 use mainstay_testing::{FakeAuthz, Rest, TestMesh, within};
 
@@ -200,7 +200,7 @@ async fn healthy_service(authority: &Authority) -> Serving {
     let identity = MeshIdentity::load(&authority.settings("a-svc")).unwrap().unwrap();
     let health = grpc_health(ready(), Vec::new());
     let app = axum::Router::new().route_service("/grpc.health.v1.Health/{*method}", health);
-    let (address, tls) = ((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.server_config()));
+    let (address, tls) = ((Ipv4Addr::LOCALHOST, 0).into(), Some(ServerTls::Mesh(identity)));
     Listener::bind(address, tls, &ServerLimits::default()).await.unwrap().serve(app)
 }
 

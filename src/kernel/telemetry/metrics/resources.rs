@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::Histogram;
 
-/// Labels of `mainstay_certificate_not_after_seconds`.
+/// Labels of `mainstay_certificate_not_after_seconds` and `mainstay_certificate_refused`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CertificateLabels {
     /// `mesh`: that of this process among the others. `mesh-authority`: that of who signed it. `edge`:
@@ -74,6 +74,7 @@ pub(super) struct Resources {
     asked: Arc<Asked>,
     connection_wait: Histogram,
     certificates: Family<CertificateLabels, Gauge>,
+    refused: Family<CertificateLabels, Gauge>,
     lease_epoch: Family<LeaseLabels, Gauge>,
     runtime_busy: Gauge<f64, AtomicU64>,
 }
@@ -93,6 +94,7 @@ impl Resources {
             asked: Arc::default(),
             connection_wait: Histogram::of_durations(),
             certificates: Family::default(),
+            refused: Family::default(),
             lease_epoch: Family::default(),
             runtime_busy: Gauge::default(),
         }
@@ -111,6 +113,11 @@ impl Resources {
             "When a certificate ends, in Unix time",
             Unit::Seconds,
             self.certificates.clone(),
+        );
+        registry.register(
+            "mainstay_certificate_refused",
+            "1 while the files of a certificate hold one that does not fit and is not used",
+            self.refused.clone(),
         );
         registry.register(
             "mainstay_lease_epoch",
@@ -144,6 +151,10 @@ impl Resources {
 
     pub(super) fn certificate(&self, certificate: &'static str, not_after: i64) {
         self.certificates.get_or_create(&CertificateLabels { certificate }).set(not_after);
+    }
+
+    pub(super) fn certificate_refused(&self, certificate: &'static str, refused: bool) {
+        self.refused.get_or_create(&CertificateLabels { certificate }).set(i64::from(refused));
     }
 
     pub(super) fn lease_epoch(&self, lease: &str, epoch: i64) {

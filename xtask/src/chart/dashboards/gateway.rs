@@ -105,7 +105,7 @@ fn kept() -> Row {
                 .query(rate("purpose", "mainstay_redis_fallbacks_total"), "{{purpose}}"),
             stat("Certificate refused", "short")
                 .red_from(1.0)
-                .query("max(gateway_certificate_refused{@})", ""),
+                .query("max(mainstay_certificate_refused{@})", ""),
             stat("Settings refused", "short")
                 .red_from(1.0)
                 .query("max(mainstay_settings_refused{@})", ""),

@@ -25,9 +25,9 @@ mod release;
 mod rights;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::NEWEST;
@@ -139,15 +139,15 @@ fn prepare(api: &Api, definitions: &[Value]) -> anyhow::Result<()> {
 
 /// Until the server serves a kind.
 fn wait_established(api: &Api, path: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let definition = api.get(path)?;
         let mut conditions = list(&definition, "/status/conditions").iter();
         if conditions.any(|it| it["type"] == "Established" && it["status"] == "True") {
             return Ok(());
         }
-        anyhow::ensure!(Instant::now() < deadline, "{path} is not served: {definition}");
-        interrupt::pause(std::time::Duration::from_millis(100))?;
+        ensure!(Instant::now() < deadline, "{path} is not served: {definition}");
+        interrupt::pause(Duration::from_millis(100))?;
     }
 }
 
@@ -177,7 +177,10 @@ impl Ground<'_> {
         let anew = self.cases.iter().map(|case| Story::Anew { case, folder, binaries });
         let stories: Vec<_> = anew.chain(self.overs()).collect();
         let outcomes = parallel::map(&stories, |story| story.take_place(self));
-        outcomes.into_iter().collect()
+        let faults = outcomes.into_iter().filter_map(Result::err);
+        let faults: Vec<_> = faults.map(|fault| format!("{fault:#}")).collect();
+        ensure!(faults.is_empty(), "{}", faults.join("\n"));
+        Ok(())
     }
 
     /// The values stay those of the version before: nobody who upgrades has others. What is fixed of the

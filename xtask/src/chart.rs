@@ -8,6 +8,7 @@ mod callers;
 mod dashboards;
 mod exported;
 mod helm;
+mod install;
 mod inventory;
 mod kubernetes;
 mod objects;
@@ -66,6 +67,13 @@ enum Action {
         #[arg(long, value_name = "DIR", hide = true)]
         bin_dir: Option<PathBuf>,
     },
+    /// Install it by Helm on a control plane of this machine, upgrade it from the version before, roll
+    /// back and remove it.
+    Install {
+        /// Take the binaries from this folder.
+        #[arg(long, value_name = "DIR", hide = true)]
+        bin_dir: Option<PathBuf>,
+    },
 }
 
 /// Versions of Kubernetes it is rendered for: the oldest it takes, one in between, the newest known.
@@ -91,6 +99,7 @@ pub(crate) fn run(home: &Home, args: ChartArgs) -> anyhow::Result<ExitCode> {
             };
             run::run(no_build, bin_dir, Some(&infra))?;
         }
+        Action::Install { bin_dir } => install::run(home, bin_dir)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,6 +107,16 @@ pub(crate) fn run(home: &Home, args: ChartArgs) -> anyhow::Result<ExitCode> {
 /// Everything that was rendered, by the binaries that are there, on servers that run.
 pub(crate) fn run_whole(home: &Home) -> anyhow::Result<()> {
     run::run(true, None, Some(&Endpoints::file(home)))
+}
+
+/// Installed on a control plane, by the binaries that are there.
+pub(crate) fn install(home: &Home) -> anyhow::Result<()> {
+    install::run(home, None)
+}
+
+/// Whether there is a go to make a control plane with.
+pub(crate) fn is_installable() -> bool {
+    install::is_possible()
 }
 
 /// Whether there is a helm to check it with.

@@ -16,6 +16,9 @@ const ALL_TARGETS: [&str; 4] = ["--lib", "--bins", "--test", "*"];
 /// Why nothing is said about the chart.
 const NO_HELM: &str = "helm is not installed: cargo xtask chart check says how";
 
+/// Why nothing is said about an installation.
+const NO_GO: &str = "go is not installed: cargo xtask chart install says how";
+
 /// Why nothing is said about an upgrade.
 const NO_HISTORY: &str = "the version before is not in this clone: cargo xtask upgrade says how";
 
@@ -133,6 +136,7 @@ fn steps() -> Vec<Step> {
             )
         }),
         step("chart run", |run| chart_run(&run.home)),
+        step("chart install", |run| chart_install(&run.home)),
         step("api", |_| api::check().map(|()| Outcome::Passed)),
         step("doc", |_| doc()),
         step("deny", |_| deny()),
@@ -170,6 +174,17 @@ fn chart_run(home: &Home) -> anyhow::Result<Outcome> {
         return Ok(Outcome::NotRun(NO_HELM));
     }
     chart::run_whole(home).map(|()| Outcome::Passed)
+}
+
+/// On a control plane that is made here, where there is a Go to make it with.
+fn chart_install(home: &Home) -> anyhow::Result<Outcome> {
+    if !chart::is_checkable() {
+        return Ok(Outcome::NotRun(NO_HELM));
+    }
+    if !chart::is_installable() {
+        return Ok(Outcome::NotRun(NO_GO));
+    }
+    chart::install(home).map(|()| Outcome::Passed)
 }
 
 /// From the version before, where this clone has its history.
@@ -232,6 +247,7 @@ mod tests {
         assert!(position("infra") < position("clippy"), "a missing server is told early");
         assert!(position("infra") < position("chart run"), "production runs on the servers");
         assert!(position("chart run") > position("build"));
+        assert!(position("chart install") > position("chart run"), "what is refused says less");
         assert!(position("test") > position("build"));
         assert!(position("upgrade") > position("test"), "what is slow to explain comes late");
     }

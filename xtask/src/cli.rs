@@ -55,7 +55,7 @@ enum Command {
     Api(api::ApiArgs),
     /// Roll from the version before to this one and back, under load, on real servers.
     Upgrade(upgrade::UpgradeArgs),
-    /// Check the Helm chart, or run what it renders, without a cluster.
+    /// Check the Helm chart, run what it renders without a cluster, or install it on a control plane.
     Chart(chart::ChartArgs),
     /// Build container images.
     Image(image::ImageArgs),
@@ -68,8 +68,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the chart run whole, the API, doc,
-    /// deny, tests, the upgrade, tests on real servers.
+    /// What CI runs: fmt, tidy, contracts, the chart, clippy, build, the chart run whole and
+    /// installed, the API, doc, deny, tests, the upgrade, tests on real servers.
     Ci,
     /// Check the invariants of ARCHITECTURE.md and the habits of the house.
     Tidy,

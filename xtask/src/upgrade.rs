@@ -14,7 +14,7 @@ mod ground;
 mod instance;
 mod load;
 mod person;
-mod revision;
+pub(crate) mod revision;
 mod settled;
 mod wait;
 

@@ -108,6 +108,30 @@ impl Helm {
         documents(&said.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
     }
 
+    /// The same program with the chart of another tree.
+    pub(super) fn of_tree(&self, root: &Path) -> Self {
+        Self { program: self.program.clone(), chart: root.join("helm") }
+    }
+
+    /// A command about releases of a namespace in a cluster.
+    pub(super) fn on_cluster(&self, access: &Path, namespace: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("KUBECONFIG", access).args(["--namespace", namespace]);
+        command
+    }
+
+    /// As [`on_cluster`](Self::on_cluster), to `install` the chart there, or to `upgrade` to it.
+    pub(super) fn deploy(
+        &self,
+        verb: &str,
+        case: &Case,
+        (access, namespace): (&Path, &str),
+    ) -> Command {
+        let mut command = self.on_cluster(access, namespace);
+        command.args([verb, RELEASE]).arg(&self.chart).arg("--values").arg(&case.file);
+        command
+    }
+
     fn command(&self, version: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["template", RELEASE]).arg(&self.chart);

@@ -28,7 +28,7 @@ mod container;
 mod evaluation;
 mod front;
 mod installation;
-mod interrupt;
+pub(super) mod interrupt;
 mod pod;
 mod production;
 mod running;

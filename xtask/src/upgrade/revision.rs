@@ -17,18 +17,23 @@ const UNRELEASED: &str = "6adecb42484a901c8022529f2de9afa1fbe3a2d9";
 
 /// The version before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Revision {
+pub(crate) struct Revision {
     /// The commit.
-    pub(super) commit: String,
+    pub(crate) commit: String,
     /// What a person calls it: a tag, or the beginning of the commit.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 /// The one that is stated, else the newest release that is an ancestor, else the pinned one.
 pub(super) fn find(root: &Path, stated: Option<&str>) -> anyhow::Result<Revision> {
-    if let Some(stated) = stated {
-        return resolve(root, stated);
+    match stated {
+        Some(stated) => resolve(root, stated),
+        None => newest_release(root, UNRELEASED),
     }
+}
+
+/// The newest release before this version, else, while there is none, another commit.
+pub(crate) fn newest_release(root: &Path, unreleased: &str) -> anyhow::Result<Revision> {
     let head = git(root, &["rev-parse", "HEAD"])?;
     // Newest first; the release that stands here is N itself.
     let tags =
@@ -39,7 +44,7 @@ pub(super) fn find(root: &Path, stated: Option<&str>) -> anyhow::Result<Revision
             return Ok(found);
         }
     }
-    resolve(root, UNRELEASED)
+    resolve(root, unreleased)
 }
 
 fn resolve(root: &Path, name: &str) -> anyhow::Result<Revision> {
@@ -77,7 +82,7 @@ fn is_shallow(root: &Path) -> bool {
 }
 
 /// What git says.
-pub(super) fn git(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn git(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
     output(Command::new("git").arg("-C").arg(folder).args(args))
         .with_context(|| format!("git {}", args.join(" ")))
 }

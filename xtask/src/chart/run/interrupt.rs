@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// From here on a signal ends the waits, which fail, and not the program.
-pub(super) fn listen() -> anyhow::Result<()> {
+pub(in crate::chart) fn listen() -> anyhow::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))?;
     }
@@ -19,7 +19,7 @@ pub(super) fn listen() -> anyhow::Result<()> {
 }
 
 /// Waits a moment before something is asked again.
-pub(super) fn pause(moment: Duration) -> anyhow::Result<()> {
+pub(in crate::chart) fn pause(moment: Duration) -> anyhow::Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     std::thread::sleep(moment);
     Ok(())

@@ -3,13 +3,14 @@
 //! etcd, the API server and the controllers run on loopback, the definitions of cert-manager, the
 //! Prometheus operator and the Gateway API are those that these publish, and Helm is Helm. So the
 //! server judges each object with its admission, pods are made by controllers or refused, Secrets are
-//! looked up, and an upgrade is a three-way merge with what is there. There is no kubelet: [node] says of pods
-//! that they run, in the order that a kubelet would keep to, and no image is pulled.
+//! looked up, and an upgrade is a three-way merge with what is there. There is no kubelet: [node] says
+//! of pods that they run, in the order that a kubelet would keep to, and no image is pulled.
 //!
 //! For each file of values: installed anew, tested, upgraded to other settings when its Jobs are gone,
-//! and removed. For the evaluation and production: installed by the chart of the version before, upgraded
-//! to this one, rolled back, upgraded again, removed, and installed again over what it has kept. Every time all pods must become ready, nothing may be refused or warned of, and Secrets that Helm
-//! has made once must be the same as before.
+//! and removed. For the evaluation and production: installed by the chart of the version before,
+//! upgraded to this one, rolled back, upgraded again, removed, and installed again over what it has
+//! kept. Every time all pods must become ready, nothing may be refused or warned of, and Secrets that
+//! Helm has made once must be the same as before.
 //!
 //! What needs a kubelet, a scheduler, a network or an operator is not seen here: `chart run` runs the
 //! containers, and nobody checks here that a Secret is there which a pod mounts.

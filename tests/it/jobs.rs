@@ -11,8 +11,9 @@ use mainstay::kernel::database::Database;
 use mainstay::kernel::error::INVALID_ARGUMENT;
 use mainstay::kernel::jobs::{Job, JobState, Jobs, NewJob, Outcome, Run, Runner, Worker};
 use mainstay::kernel::registry::{Instance, Snapshot};
-use mainstay::kernel::settings::JobSettings;
+use mainstay::kernel::settings::{DatabaseSettings, JobSettings, Secret};
 use mainstay::kernel::{Error, Result};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use tokio::sync::watch;
 
 use crate::world::{World, eventually, note, notes, notes_when};
@@ -242,4 +243,28 @@ async fn a_job_of_a_name_nobody_knows_waits() {
     assert_eq!(notes_when(&database, 1).await, ["a"]);
     let waiting = Jobs::new(database.clone()).list(Some("of another version"), 10).await.unwrap();
     assert_eq!((waiting.len(), waiting[0].state), (1, JobState::Waiting));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_holds_up_no_other_job() {
+    // SQLite alone takes anything into a column.
+    let world = World::new();
+    let url = format!("sqlite://{}?mode=rwc", world.file("auth-svc.db").display());
+    let settings = DatabaseSettings { url: Secret::from(url), ..DatabaseSettings::default() };
+    let database = Database::open("auth-svc", &settings).unwrap();
+    database.migrate(Vec::new()).await.unwrap();
+    let runs = Arc::new(AtomicU32::new(0));
+    let counting = Arc::clone(&runs);
+    let count = Job::new("note", move |_: Run| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok(()))
+    });
+    assert!(enqueue(&database, note_job("spoilt")).await);
+    let spoil = Statement::from_string(DbBackend::Sqlite, "UPDATE job SET id = 'of others'");
+    database.connection().execute_raw(spoil).await.unwrap();
+    assert!(enqueue(&database, note_job("sound")).await);
+
+    let _runner = run(&database, count);
+    eventually("the sound one has run", async || (runs.load(Ordering::Relaxed) == 1).then_some(()))
+        .await;
 }

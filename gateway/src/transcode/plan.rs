@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use mainstay::kernel::policy::EdgeStyle;
 use prost_reflect::MessageDescriptor;
 
+use super::render::Key;
 use super::wire::WireType;
 use compile::Compiler;
 use names::Names;
@@ -91,7 +92,7 @@ pub(super) struct Field {
     pub(super) number: u32,
     pub(super) name: String,
     /// The name as a member begins: `"name":`.
-    pub(super) key: Box<[u8]>,
+    pub(super) key: Key,
     /// What stands on the wire before a value of it; before all of them where they are packed.
     pub(super) tag: u32,
     /// Whether the values of a list stand in one piece.

@@ -5,6 +5,7 @@
 
 mod forms;
 mod slots;
+mod text;
 mod write;
 
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use super::binding::Binding;
 use super::plan::{self, JsonPlan, Message, Shape};
 use super::wire::{self, Malformed};
+pub(super) use text::Key;
+use text::Text;
 use write::Writer;
 
 /// Field of a list's reply that says how many match in all, and the name by which `meta` has it.
@@ -39,9 +42,9 @@ impl JsonPlan {
         wire: &[u8],
         out: &mut Vec<u8>,
     ) -> std::result::Result<(), Malformed> {
-        let mut writer = Writer::new(self, std::mem::take(out));
+        let mut writer = Writer::new(self, Text::after(std::mem::take(out)));
         writer.message(message, wire)?;
-        *out = writer.out;
+        *out = writer.out.into_bytes();
         Ok(())
     }
 }
@@ -156,20 +159,20 @@ impl ReplyPlan {
             None => self.single(&mut writer, wire, request_id),
         };
         let etag = etag.map_err(Error::internal)?;
-        Ok(Rendered::Json { body: writer.out, etag })
+        Ok(Rendered::Json { body: writer.out.into_bytes(), etag })
     }
 
     /// Renders one message of a stream: `{"data": …}` for an envelope, else bare.
     pub(crate) fn element(&self, wire: &[u8], enveloped: bool) -> Result<Vec<u8>> {
         let mut writer = self.writer(wire);
         if enveloped {
-            writer.out.extend_from_slice(b"{\"data\":");
+            writer.out.put(b"{\"data\":");
         }
         self.data(&mut writer, wire).map_err(Error::internal)?;
         if enveloped {
             writer.out.push(b'}');
         }
-        Ok(writer.out)
+        Ok(writer.out.into_bytes())
     }
 
     /// Renders without an envelope.
@@ -179,11 +182,11 @@ impl ReplyPlan {
         }
         let mut writer = self.writer(wire);
         self.data(&mut writer, wire).map_err(Error::internal)?;
-        Ok(Rendered::Json { body: writer.out, etag: None })
+        Ok(Rendered::Json { body: writer.out.into_bytes(), etag: None })
     }
 
     fn writer(&self, wire: &[u8]) -> Writer<'_> {
-        Writer::new(&self.plan, Vec::with_capacity(wire.len() * GROWTH + ENVELOPE))
+        Writer::new(&self.plan, Text::with_capacity(wire.len() * GROWTH + ENVELOPE))
     }
 
     fn root(&self) -> wire::Result<&Message> {
@@ -196,11 +199,11 @@ impl ReplyPlan {
         wire: &[u8],
         request_id: &str,
     ) -> wire::Result<Option<String>> {
-        writer.out.extend_from_slice(b"{\"data\":");
+        writer.out.put(b"{\"data\":");
         self.data(writer, wire)?;
-        writer.out.extend_from_slice(b",\"meta\":{\"request_id\":");
+        writer.out.put(b",\"meta\":{\"request_id\":");
         writer.json(request_id)?;
-        writer.out.extend_from_slice(b"}}");
+        writer.out.put(b"}}");
         self.etag(wire)
     }
 
@@ -227,24 +230,24 @@ impl ReplyPlan {
         let fields = |place: usize| message.fields.get(place).ok_or(Malformed("no such field"));
         let (items, token) = (fields(list.items)?, fields(list.next_page_token)?);
         writer.with_slots(message, wire, |writer, slots| {
-            writer.out.extend_from_slice(b"{\"data\":");
+            writer.out.put(b"{\"data\":");
             writer.value_or_default(items, slots.at(writer, list.items), wire)?;
-            writer.out.extend_from_slice(b",\"meta\":{\"request_id\":");
+            writer.out.put(b",\"meta\":{\"request_id\":");
             writer.json(request_id)?;
             if let Some(token) = slots.at(writer, list.next_page_token).text(wire)? {
-                writer.out.extend_from_slice(b",\"next_cursor\":");
+                writer.out.put(b",\"next_cursor\":");
                 writer.json(sign(token))?;
             }
             let own = [items.number, token.number];
             for (place, field) in message.fields.iter().enumerate() {
                 let slot = slots.at(writer, place);
                 if field.name == TOTAL_SIZE {
-                    writer.member_as(TOTAL, field, slot, wire, &mut false)?;
+                    writer.member_as(&Key::new(TOTAL), field, slot, wire, &mut false)?;
                 } else if !own.contains(&field.number) {
                     writer.member(field, slot, wire, &mut false)?;
                 }
             }
-            writer.out.extend_from_slice(b"}}");
+            writer.out.put(b"}}");
             Ok(())
         })
     }

@@ -90,7 +90,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes a tag of one byte if it is what comes next.
     #[inline]
+    pub(super) fn take_tag(&mut self, tag: u32) -> bool {
+        let taken =
+            tag < 0x80 && self.data.get(self.at).is_some_and(|next| u32::from(*next) == tag);
+        self.at += usize::from(taken);
+        taken
+    }
+
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64> {
         // Nearly all tags and lengths are one byte.
         match self.data.get(self.at) {
@@ -102,6 +111,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -125,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes with their length before them.
-    #[inline]
+    #[inline(always)]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
         let length = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
         let end = self.at.checked_add(length).ok_or(SHORT)?;
@@ -213,6 +223,18 @@ pub(super) fn each<'a>(
         }
     }
     Ok(())
+}
+
+/// The value of a field that is written with its length, where that is all there is.
+pub(super) fn only(wire: &[u8], wanted: u32) -> Result<Option<&[u8]>> {
+    let mut reader = Reader::new(wire);
+    match reader.tag()? {
+        (number, WireType::Bytes) if number == wanted => {
+            let value = reader.bytes()?;
+            Ok(reader.is_empty().then_some(value))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The bytes that a field was set to last.

@@ -8,6 +8,7 @@ use prost_reflect::{
 
 use super::names::Names;
 use super::{Enum, Field, Form, Kind, Message, NOWHERE, Named, SMALL, Shape, Spelling};
+use crate::transcode::render::Key;
 use crate::transcode::wire::WireType;
 
 /// Types that were met, each with its place.
@@ -106,7 +107,7 @@ impl Compiler {
         Field {
             number: field.number(),
             name: field.name().to_owned(),
-            key: key.into(),
+            key: Key::new(&key),
             tag: wire_type.tag(field.number()),
             packed,
             takes_null: shape == Shape::Single && takes_null(&field.kind()),

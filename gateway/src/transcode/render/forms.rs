@@ -42,12 +42,12 @@ impl Writer<'_> {
             [year / 100, year % 100, month, day, second / 3600, second / 60 % 60, second % 60];
         let [c, y, mo, d, h, mi, s] =
             parts.map(|part| [b'0' + (part / 10) as u8, b'0' + (part % 10) as u8]);
-        self.out.extend_from_slice(&[
+        self.out.put(&[
             b'"', c[0], c[1], y[0], y[1], b'-', mo[0], mo[1], b'-', d[0], d[1], b'T', h[0], h[1],
             b':', mi[0], mi[1], b':', s[0], s[1],
         ]);
         self.fraction(nanos as u32);
-        self.out.extend_from_slice(b"Z\"");
+        self.out.put(b"Z\"");
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl Writer<'_> {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.out.extend_from_slice(text.get(..length).unwrap_or_default());
+        self.out.put(text.get(..length).unwrap_or_default());
     }
 
     fn duration(&mut self, wire: &[u8]) -> Result<()> {
@@ -160,18 +160,18 @@ impl Writer<'_> {
         let url = wire::text(wire::last(wire, 1)?.unwrap_or_default())?;
         let value = wire::last(wire, 2)?.unwrap_or_default();
         if url.is_empty() && value.is_empty() {
-            self.out.extend_from_slice(b"{}");
+            self.out.put(b"{}");
             return Ok(());
         }
         let name = url.rsplit_once('/').map(|(_, name)| name);
         let place = name.and_then(|name| self.plan.find(name)).ok_or(NO_TYPE)?;
         let message = self.plan.message(place).ok_or(NO_TYPE)?;
-        self.out.extend_from_slice(b"{\"@type\":");
+        self.out.put(b"{\"@type\":");
         self.json(url)?;
         if let Form::Object | Form::Empty = message.form {
             self.nested(|writer| writer.object_members(message, value, &mut false))?;
         } else {
-            self.out.extend_from_slice(b",\"value\":");
+            self.out.put(b",\"value\":");
             self.message(place, value)?;
         }
         self.out.push(b'}');

@@ -27,6 +27,14 @@ impl Slot {
         Ok(Self { count: 1, begin: begin as u32, value: value as u32, end })
     }
 
+    /// Notes that the field comes, once more where it has come already.
+    fn come(&mut self, begin: usize, value: usize, end: usize) -> Result<()> {
+        let next = Self::new(begin, value, end)?;
+        let first = if self.count == 0 { next.begin } else { self.begin };
+        *self = Self { count: self.count.saturating_add(1), begin: first, ..next };
+        Ok(())
+    }
+
     /// From the first tag to the end of the last value.
     pub(super) fn part(self, wire: &[u8]) -> &[u8] {
         wire.get(self.begin as usize..self.end as usize).unwrap_or_default()
@@ -40,6 +48,27 @@ impl Slot {
                 .filter(|text| !text.is_empty())),
         }
     }
+}
+
+/// Where key and value of an entry of a map stand.
+pub(super) fn entry_slots(entry: &Message, wire: &[u8]) -> Result<[Slot; 2]> {
+    let (mut slots, mut reader) = ([Slot::default(); 2], Reader::new(wire));
+    while !reader.is_empty() {
+        let begin = reader.position();
+        let (number, wire_type) = reader.tag()?;
+        let value = reader.position();
+        reader.skip(number, wire_type)?;
+        // Key and value have the numbers 1 and 2.
+        let place = number as usize - 1;
+        let (Some(field), Some(slot)) = (entry.fields.get(place), slots.get_mut(place)) else {
+            continue;
+        };
+        if !field.takes(wire_type) {
+            return Err(OTHER_TYPE);
+        }
+        slot.come(begin, value, reader.position())?;
+    }
+    Ok(slots)
 }
 
 /// The slots of one message.
@@ -71,9 +100,6 @@ impl Writer<'_> {
     }
 
     fn scan(&mut self, message: &Message, wire: &[u8], base: usize) -> Result<()> {
-        if u32::try_from(wire.len()).is_err() {
-            return Err(TOO_LARGE);
-        }
         let slots = self.slots.get_mut(base..).unwrap_or_default();
         let (mut reader, mut before) = (Reader::new(wire), 0);
         while !reader.is_empty() {
@@ -90,11 +116,7 @@ impl Writer<'_> {
                 return Err(OTHER_TYPE);
             }
             before = place;
-            if slot.count == 0 {
-                slot.begin = begin as u32;
-            }
-            slot.count = slot.count.saturating_add(1);
-            (slot.value, slot.end) = (value as u32, reader.position() as u32);
+            slot.come(begin, value, reader.position())?;
             // Of a oneof the last member counts.
             for rival in &field.rivals {
                 if let Some(slot) = slots.get_mut(usize::from(*rival)) {

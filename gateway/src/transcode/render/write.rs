@@ -5,7 +5,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::slots::Slot;
+use super::slots::{Slot, entry_slots};
+use super::text::{Key, Text};
 use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
 use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
@@ -19,7 +20,7 @@ pub(super) const OTHER_TYPE: Malformed =
 /// Writes JSON.
 pub(super) struct Writer<'p> {
     pub(super) plan: &'p JsonPlan,
-    pub(super) out: Vec<u8>,
+    pub(super) out: Text,
     /// Of each message that is being written, from the outermost on.
     pub(super) slots: Vec<Slot>,
     depth: u32,
@@ -29,7 +30,7 @@ pub(super) struct Writer<'p> {
 }
 
 impl<'p> Writer<'p> {
-    pub(super) fn new(plan: &'p JsonPlan, out: Vec<u8>) -> Self {
+    pub(super) fn new(plan: &'p JsonPlan, out: Text) -> Self {
         Self { plan, out, slots: Vec::new(), depth: 0, orderly: true }
     }
 
@@ -74,32 +75,43 @@ impl<'p> Writer<'p> {
         let (mut first, mut in_oneof) = (true, false);
         while !reader.is_empty() {
             let begin = reader.position();
-            let (number, wire_type) = reader.tag()?;
-            let found = message.place(number, next);
-            let Some((place, field)) = found.and_then(|at| Some((at, message.fields.get(at)?)))
-            else {
-                reader.skip(number, wire_type)?;
-                continue;
+            // Most likely the field after the one before, as the contract has it.
+            let likely = message.fields.get(next).filter(|field| reader.take_tag(field.tag));
+            let (place, field) = match likely {
+                Some(field) => (next, field),
+                None => {
+                    let (number, wire_type) = reader.tag()?;
+                    let found = message.place(number, next);
+                    let Some((place, field)) =
+                        found.and_then(|at| Some((at, message.fields.get(at)?)))
+                    else {
+                        reader.skip(number, wire_type)?;
+                        continue;
+                    };
+                    if !field.takes(wire_type) {
+                        return Err(OTHER_TYPE);
+                    }
+                    (place, field)
+                }
             };
             // Of a oneof the last member counts; which fields are of the same one is not looked at here.
             let rivals = !field.rivals.is_empty();
             if place < next || (in_oneof && rivals) {
                 return Ok(false);
             }
-            if !field.takes(wire_type) {
-                return Err(OTHER_TYPE);
-            }
             for unset in message.fields.get(next..place).unwrap_or_default() {
                 self.member(unset, Slot::default(), wire, &mut first)?;
             }
             (next, in_oneof) = (place + 1, in_oneof || rivals);
             if field.shape == Shape::Single {
-                self.member_with(&field.key, field, &mut first, |writer| {
-                    writer.value(field.kind, &mut reader)
+                self.member_with(&field.key, field, &mut first, |writer| match field.kind {
+                    Kind::String => writer.text(&mut reader),
+                    kind => writer.value(kind, &mut reader),
                 })?;
                 continue;
             }
             let value = reader.position();
+            let (number, wire_type) = Reader::from(wire, begin).tag()?;
             reader.skip(number, wire_type)?;
             reader.skip_more(number, |wire_type| field.takes(wire_type))?;
             let slot = Slot::new(begin, value, reader.position())?;
@@ -147,7 +159,7 @@ impl<'p> Writer<'p> {
     /// As [`Writer::member`], under another name.
     pub(super) fn member_as(
         &mut self,
-        key: &[u8],
+        key: &Key,
         field: &Field,
         slot: Slot,
         wire: &[u8],
@@ -161,21 +173,18 @@ impl<'p> Writer<'p> {
 
     fn member_with(
         &mut self,
-        key: &[u8],
+        key: &Key,
         field: &Field,
         first: &mut bool,
         write: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let begin = self.out.len();
-        if !*first {
-            self.out.push(b',');
-        }
-        self.out.extend_from_slice(key);
+        self.out.key(key, *first);
         let value = self.out.len();
         write(self)?;
         // Set, but to the default, which is as good as not set.
         let may_be_left_out = !field.presence && self.plan.spelling != Spelling::Contract;
-        if may_be_left_out && self.out.get(value..) == Some(&*field.default) {
+        if may_be_left_out && self.out.since(value) == &*field.default {
             self.out.truncate(begin);
         } else {
             *first = false;
@@ -192,7 +201,7 @@ impl<'p> Writer<'p> {
     ) -> Result<()> {
         match (slot.count, field.shape, field.kind) {
             (0, ..) => {
-                self.out.extend_from_slice(&field.default);
+                self.out.put(&field.default);
                 Ok(())
             }
             (_, Shape::List, _) => self.list(field, slot, wire),
@@ -239,29 +248,53 @@ impl<'p> Writer<'p> {
         else {
             return Err(Malformed("an entry has no key and value"));
         };
+        let (part, number) = (slot.part(wire), field.number);
+        if let Some(wire) = wire::only(part, number)? {
+            let slots = entry_slots(entry, wire)?;
+            self.out.push(b'{');
+            self.map_key(key_field, slots, wire)?;
+            self.map_value(value_field, slots, wire)?;
+            self.out.push(b'}');
+            return Ok(());
+        }
         let mut entries = Vec::new();
-        each(slot.part(wire), field.number, |wire| {
-            let begin = self.out.len();
-            self.with_slots(entry, wire, |writer, slots| {
-                writer.value_or_default(key_field, slots.at(writer, 0), wire)
-            })?;
-            entries.push((self.out.split_off(begin), wire));
+        each(part, number, |wire| {
+            let (slots, begin) = (entry_slots(entry, wire)?, self.out.len());
+            self.map_key(key_field, slots, wire)?;
+            entries.push((self.out.split_off(begin), (slots, wire)));
             Ok(())
         })?;
-        self.members(entries, |writer, key, wire| {
-            // Keys that are numbers or booleans are written as text.
-            let quote: &[u8] = if key.starts_with(b"\"") { b"" } else { b"\"" };
-            for part in [quote, &key, quote, b":"] {
-                writer.out.extend_from_slice(part);
-            }
-            writer.with_slots(entry, wire, |writer, slots| {
-                let slot = slots.at(writer, 1);
-                match (slot.count, value_field.kind) {
-                    (0, Kind::Message(place)) => writer.message(place, &[]),
-                    _ => writer.value_or_default(value_field, slot, wire),
-                }
-            })
+        self.members(entries, |writer, key, (slots, wire)| {
+            writer.out.put(&key);
+            writer.map_value(value_field, slots, wire)
         })
+    }
+
+    /// Writes the key of an entry and its colon. Numbers and booleans are written as text.
+    fn map_key(&mut self, field: &Field, slots: [Slot; 2], wire: &[u8]) -> Result<()> {
+        let [slot, _] = slots;
+        let bare = match field.kind {
+            Kind::Int32 | Kind::Uint32 | Kind::Sint32 => true,
+            Kind::Fixed32 | Kind::Sfixed32 | Kind::Bool => true,
+            _ => false,
+        };
+        if bare {
+            self.out.push(b'"');
+        }
+        self.value_or_default(field, slot, wire)?;
+        if bare {
+            self.out.push(b'"');
+        }
+        self.out.push(b':');
+        Ok(())
+    }
+
+    fn map_value(&mut self, field: &Field, slots: [Slot; 2], wire: &[u8]) -> Result<()> {
+        let [_, slot] = slots;
+        match (slot.count, field.kind) {
+            (0, Kind::Message(place)) => self.message(place, &[]),
+            _ => self.value_or_default(field, slot, wire),
+        }
     }
 
     /// Writes an object of entries by their keys; of those with the same key the last counts.
@@ -292,21 +325,21 @@ impl<'p> Writer<'p> {
         match kind {
             Kind::Double => self.double(f64::from_bits(reader.fixed64()?)),
             Kind::Float => self.float(f32::from_bits(reader.fixed32()?)),
-            Kind::Int32 => self.json(reader.varint()? as i32),
+            Kind::Int32 => self.number(reader.varint()? as i32),
             Kind::Int64 => self.quoted_number(reader.varint()? as i64),
-            Kind::Uint32 => self.json(reader.varint()? as u32),
+            Kind::Uint32 => self.number(reader.varint()? as u32),
             Kind::Uint64 => self.quoted_number(reader.varint()?),
             Kind::Sint32 => {
                 let value = reader.varint()? as u32;
-                self.json((value >> 1) as i32 ^ -((value & 1) as i32))
+                self.number((value >> 1) as i32 ^ -((value & 1) as i32))
             }
             Kind::Sint64 => {
                 let value = reader.varint()?;
                 self.quoted_number((value >> 1) as i64 ^ -((value & 1) as i64))
             }
-            Kind::Fixed32 => self.json(reader.fixed32()?),
+            Kind::Fixed32 => self.number(reader.fixed32()?),
             Kind::Fixed64 => self.quoted_number(reader.fixed64()?),
-            Kind::Sfixed32 => self.json(reader.fixed32()? as i32),
+            Kind::Sfixed32 => self.number(reader.fixed32()? as i32),
             Kind::Sfixed64 => self.quoted_number(reader.fixed64()? as i64),
             Kind::Bool => self.json(reader.varint()? != 0),
             Kind::String => self.text(reader),
@@ -319,23 +352,22 @@ impl<'p> Writer<'p> {
     fn enumerated(&mut self, place: usize, number: i32) -> Result<()> {
         let plan = self.plan;
         match plan.enums.get(place) {
-            Some(known) if known.is_null => self.out.extend_from_slice(b"null"),
+            Some(known) if known.is_null => self.out.put(b"null"),
             Some(known) => match known.name(number) {
-                Some(name) => self.out.extend_from_slice(name),
-                None => self.json(number)?,
+                Some(name) => self.out.put(name),
+                None => self.number(number)?,
             },
-            None => self.json(number)?,
+            None => self.number(number)?,
         }
         Ok(())
     }
 
     /// A text; most need neither escapes nor a check that they are UTF-8.
+    #[inline]
     fn text(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         let text = reader.bytes()?;
         if is_plain(text) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(text);
-            self.out.push(b'"');
+            self.out.quoted(text);
             return Ok(());
         }
         self.json(wire::text(text)?)
@@ -343,9 +375,7 @@ impl<'p> Writer<'p> {
 
     fn base64(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.push(b'"');
-        let begin = self.out.len();
-        self.out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
-        let room = self.out.get_mut(begin..).unwrap_or_default();
+        let room = self.out.room(bytes.len().div_ceil(3) * 4);
         let encoded = STANDARD.encode_slice(bytes, room);
         encoded.map_err(|_| Malformed("bytes without room"))?;
         self.out.push(b'"');
@@ -360,10 +390,14 @@ impl<'p> Writer<'p> {
         if value.is_finite() { self.json(value) } else { self.json(not_finite(value.into())) }
     }
 
-    fn quoted_number(&mut self, value: impl serde::Serialize) -> Result<()> {
-        self.out.push(b'"');
-        self.json(value)?;
-        self.out.push(b'"');
+    /// A number of 64 bits, which JSON has as text.
+    fn quoted_number(&mut self, value: impl itoa::Integer) -> Result<()> {
+        self.out.quoted(itoa::Buffer::new().format(value).as_bytes());
+        Ok(())
+    }
+
+    fn number(&mut self, value: impl itoa::Integer) -> Result<()> {
+        self.out.put(itoa::Buffer::new().format(value).as_bytes());
         Ok(())
     }
 

@@ -7,7 +7,9 @@
 mod edge;
 mod figures;
 mod ground;
+mod platform;
 mod program;
+mod resources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +44,9 @@ enum BenchCommand {
     /// The gateway alone before one backend, beside its peers: CPU time of each request, requests a
     /// second, latency.
     Edge(edge::EdgeArgs),
+    /// What each kind of call costs each process of the platform, and their memory, beside what the
+    /// chart gives them.
+    Platform(platform::PlatformArgs),
 }
 
 /// How to measure events.
@@ -82,6 +87,7 @@ pub(crate) fn run(home: &Home, args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         BenchCommand::Events(args) => events(home, args),
         BenchCommand::Edge(args) => edge::run(args),
+        BenchCommand::Platform(args) => platform::run(args),
     }
 }
 

@@ -27,6 +27,7 @@ mod mesh;
 mod npm;
 mod observe;
 mod operator;
+mod platform;
 mod ports;
 mod probe;
 mod process;

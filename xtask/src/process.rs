@@ -4,8 +4,10 @@
 //! start time, and signals go through a pidfd that was opened before the start time was compared.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -60,12 +62,40 @@ impl ProcessId {
 
 /// Memory of a process that is in main memory, in bytes; 0 if it is gone.
 pub(crate) fn resident_bytes(pid: i32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most of it that ever was in main memory, in bytes; 0 if it is gone.
+pub(crate) fn peak_bytes(pid: i32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: i32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kibibytes = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
+}
+
+/// Clock ticks a second in `/proc`, the same on all architectures of today.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// CPU time that a process has used, in all its threads, kernel and user; none if it is gone.
+pub(crate) fn cpu_time(pid: i32) -> Duration {
+    let ticks = |field| stat_field(pid, field).and_then(|ticks| ticks.parse::<u32>().ok());
+    let used = ticks(USER_TIME_FIELD).unwrap_or(0) + ticks(SYSTEM_TIME_FIELD).unwrap_or(0);
+    Duration::from_secs(used.into()) / TICKS_PER_SECOND
+}
+
+/// Runs a program that speaks for itself.
+pub(crate) fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdin(Stdio::null()).status();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = status.with_context(|| format!("{name} cannot be run"))?;
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
 }
 
 /// Name of a process, such as `postgres`.
@@ -118,6 +148,8 @@ pub(crate) fn descriptors(pid: i32) -> Vec<PathBuf> {
 
 /// Fields of `/proc/<pid>/stat` after the name, counted from 0 (proc_pid_stat(5): 3 and 22).
 const STATE_FIELD: usize = 0;
+const USER_TIME_FIELD: usize = 11;
+const SYSTEM_TIME_FIELD: usize = 12;
 const START_TIME_FIELD: usize = 19;
 
 fn started_ticks(pid: i32) -> Option<u64> {

@@ -8,12 +8,12 @@
 
 mod alike;
 mod binaries;
-mod edge;
+pub(crate) mod edge;
 mod fleet;
 mod ground;
 mod instance;
 mod load;
-mod person;
+pub(crate) mod person;
 pub(crate) mod revision;
 mod settled;
 mod wait;

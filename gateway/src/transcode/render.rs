@@ -42,6 +42,7 @@ impl JsonPlan {
         wire: &[u8],
         out: &mut Vec<u8>,
     ) -> std::result::Result<(), Malformed> {
+        out.reserve(wire.len() * GROWTH + ENVELOPE);
         let mut writer = Writer::new(self, Text::after(std::mem::take(out)));
         writer.message(message, wire)?;
         *out = writer.out.into_bytes();

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KEPT: usize = 10;
 
 /// The gateways and the record of the calls.
-pub(super) struct Edge {
+pub(crate) struct Edge {
     begun: Instant,
     addresses: RwLock<Vec<SocketAddr>>,
     turn: AtomicUsize,
@@ -27,17 +27,17 @@ pub(super) struct Edge {
 
 /// What became of the calls.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
-    pub(super) calls: usize,
-    pub(super) failed: usize,
+pub(crate) struct Record {
+    pub(crate) calls: usize,
+    pub(crate) failed: usize,
     /// The first of them, each with its time, its call and its answer.
-    pub(super) failures: Vec<String>,
-    pub(super) slowest: Duration,
+    pub(crate) failures: Vec<String>,
+    pub(crate) slowest: Duration,
 }
 
 impl Edge {
     /// Without gateways yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
             addresses: RwLock::default(),
@@ -47,17 +47,17 @@ impl Edge {
     }
 
     /// New calls go to these, in turn.
-    pub(super) fn lead_to(&self, addresses: Vec<SocketAddr>) {
+    pub(crate) fn lead_to(&self, addresses: Vec<SocketAddr>) {
         *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     /// Makes a call that must not fail, and is put down where it does; `data` of its reply.
-    pub(super) fn call(&self, what: &str, request: Request<'_>) -> anyhow::Result<Value> {
+    pub(crate) fn call(&self, what: &str, request: Request<'_>) -> anyhow::Result<Value> {
         Ok(self.reply(what, request)?["data"].take())
     }
 
     /// As [`Self::call`], with all of the reply.
-    pub(super) fn reply(&self, what: &str, request: Request<'_>) -> anyhow::Result<Value> {
+    pub(crate) fn reply(&self, what: &str, request: Request<'_>) -> anyhow::Result<Value> {
         let begun = Instant::now();
         let answer = self.send(request);
         let outcome = judge(answer);
@@ -72,19 +72,19 @@ impl Edge {
     }
 
     /// A call whose refusal is an answer too; not put down.
-    pub(super) fn ask(&self, request: Request<'_>) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&self, request: Request<'_>) -> anyhow::Result<Value> {
         Ok(judge(self.send(request))?["data"].take())
     }
 
     /// Puts down what is wrong though every call succeeded.
-    pub(super) fn object(&self, what: String) {
+    pub(crate) fn object(&self, what: String) {
         let at = self.begun.elapsed().as_secs_f64();
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         record.fail(format!("at {at:.1} s, {what}"));
     }
 
     /// What became of the calls until now.
-    pub(super) fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -108,7 +108,7 @@ impl Record {
     }
 
     /// An error if a call failed.
-    pub(super) fn require_none_failed(&self) -> anyhow::Result<()> {
+    pub(crate) fn require_none_failed(&self) -> anyhow::Result<()> {
         if self.failed == 0 {
             return Ok(());
         }

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::api;
 use crate::files::{self, Access};
 use crate::home::{Home, HomeLock};
 use crate::infra::random_uuid;
@@ -15,7 +14,7 @@ use crate::psql::Psql;
 use crate::real::Real;
 use crate::state::Binaries;
 use crate::supervisor::Plan;
-use crate::{environment, folder, ports, workspace};
+use crate::{environment, folder, platform, ports, workspace};
 
 /// Offsets of ports of the version before, and of the version after.
 const OFFSETS: [std::ops::Range<u16>; 2] = [5_000..5_400, 5_400..5_800];
@@ -70,7 +69,7 @@ impl Ground {
         clear(&home)?;
         std::fs::create_dir_all(home.path("settings"))?;
         let settings = folder::settings_file(&home, gateway());
-        files::write(&settings, api::SETTINGS.as_bytes(), Access::Everybody)?;
+        files::write(&settings, platform::WIDE_LIMITS.as_bytes(), Access::Everybody)?;
         folder::lay(&home)?;
         let platform: String = random_uuid().chars().filter(|letter| *letter != '-').collect();
         let platform = format!("upgrade{}", platform.get(..12).unwrap_or_default());

@@ -12,10 +12,11 @@ use crate::http::Request;
 use crate::infra::random_uuid;
 
 /// A user who is logged in.
-pub(super) struct Person<'a> {
+pub(crate) struct Person<'a> {
     edge: &'a Edge,
-    pub(super) id: String,
-    pub(super) email: String,
+    pub(crate) id: String,
+    pub(crate) email: String,
+    password: String,
     plan: String,
     access_token: String,
     refresh_token: String,
@@ -23,7 +24,7 @@ pub(super) struct Person<'a> {
 
 impl<'a> Person<'a> {
     /// Registers and logs in.
-    pub(super) fn register(edge: &'a Edge) -> anyhow::Result<Self> {
+    pub(crate) fn register(edge: &'a Edge) -> anyhow::Result<Self> {
         let email = format!("{}@example.com", random_uuid());
         let password = password_of(PASSWORD_LENGTH);
         let body = json!({"email": email, "password": password, "display_name": "new"});
@@ -32,45 +33,51 @@ impl<'a> Person<'a> {
     }
 
     /// The first administrator.
-    pub(super) fn administrator(edge: &'a Edge, home: &Home) -> anyhow::Result<Self> {
+    pub(crate) fn administrator(edge: &'a Edge, home: &Home) -> anyhow::Result<Self> {
         let admin = Credentials::of(home).admin()?;
         Self::login(edge, &admin.email, &admin.password)
     }
 
     fn login(edge: &'a Edge, email: &str, password: &str) -> anyhow::Result<Self> {
-        let body = json!({"email": email, "password": password});
-        let tokens = edge.call("log in", Request::post("/api/v1/auth/login", &body))?;
         let mut person = Self {
             edge,
             id: String::new(),
             email: email.to_owned(),
+            password: password.to_owned(),
             plan: String::new(),
             access_token: String::new(),
             refresh_token: String::new(),
         };
-        person.take(&tokens)?;
+        person.login_again()?;
         Ok(person)
     }
 
+    /// Begins another session.
+    pub(crate) fn login_again(&mut self) -> anyhow::Result<()> {
+        let body = json!({"email": self.email, "password": self.password});
+        let tokens = self.edge.call("log in", Request::post("/api/v1/auth/login", &body))?;
+        self.take(&tokens)
+    }
+
     /// Exchanges the session's tokens, so that one session goes through the hands of both versions.
-    pub(super) fn refresh(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn refresh(&mut self) -> anyhow::Result<()> {
         let body = json!({"refresh_token": self.refresh_token});
         let tokens = self.edge.call("refresh", Request::post("/api/v1/auth/refresh", &body))?;
         self.take(&tokens)
     }
 
     /// The plan that the token states.
-    pub(super) fn plan(&self) -> &str {
+    pub(crate) fn plan(&self) -> &str {
         &self.plan
     }
 
     /// GET.
-    pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call("GET", path, Request::get(path))
     }
 
     /// A page of a list, and the cursor of the next one.
-    pub(super) fn page(&self, path: &str) -> anyhow::Result<(Value, Option<String>)> {
+    pub(crate) fn page(&self, path: &str) -> anyhow::Result<(Value, Option<String>)> {
         let mut reply = self.edge.reply(&format!("GET {path}"), self.signed(Request::get(path)))?;
         let next = reply["meta"]["next_cursor"].as_str().filter(|cursor| !cursor.is_empty());
         let next = next.map(str::to_owned);
@@ -78,27 +85,27 @@ impl<'a> Person<'a> {
     }
 
     /// POST.
-    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call("POST", path, Request::post(path, body))
     }
 
     /// PATCH.
-    pub(super) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call("PATCH", path, Request::patch(path, body))
     }
 
     /// DELETE.
-    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.call("DELETE", path, Request::delete(path))
     }
 
     /// GET whose refusal is an answer too.
-    pub(super) fn ask(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&self, path: &str) -> anyhow::Result<Value> {
         self.edge.ask(self.signed(Request::get(path)))
     }
 
     /// Puts down something that was not as it was written.
-    pub(super) fn expect(&self, what: &str, found: &Value, expected: &Value) {
+    pub(crate) fn expect(&self, what: &str, found: &Value, expected: &Value) {
         if found != expected {
             self.edge.object(format!("{what} is {found}, and {expected} was written"));
         }

@@ -1,0 +1,114 @@
+//! A platform that a command starts for itself, from nothing, and takes away again.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::credentials::{Credentials, read_secret};
+use crate::files::{self, Access};
+use crate::folder::settings_file;
+use crate::home::Home;
+use crate::http::Request;
+use crate::mesh::gateway;
+use crate::ports;
+use crate::process::succeed;
+
+/// Limits that no load of ours meets: those of the gateway would refuse most of it.
+pub(crate) const WIDE_LIMITS: &str = "[gateway]\n\
+    ip_rate = \"100000/1s\"\nip_burst = 100000\n\
+    [gateway.rates]\n\
+    default = { default = \"100000/1s\" }\nread = { default = \"100000/1s\" }\n\
+    write = { default = \"100000/1s\" }\nsearch = { default = \"100000/1s\" }\n\
+    auth = { default = \"100000/1s\" }\nwebhook = { default = \"100000/1s\" }\n";
+
+/// Which binaries run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+/// One that runs until it is stopped, with wide limits.
+pub(crate) struct Platform {
+    pub(crate) home: Home,
+    pub(crate) edge: SocketAddr,
+    is_up: bool,
+}
+
+impl Platform {
+    /// Starts the binaries that are there, with their state in `folder`, which is emptied first, and at
+    /// the first of the offsets at which ports are free.
+    pub(crate) fn start(
+        folder: &Path,
+        offsets: Range<u16>,
+        profile: Profile,
+    ) -> anyhow::Result<Self> {
+        // What an interrupted run has left.
+        own(&Home::at(folder.to_owned())?, &["down"])?;
+        files::remove(folder)?;
+        let home = Home::at(folder.to_owned())?;
+        std::fs::create_dir(home.path("settings"))?;
+        let settings = settings_file(&home, gateway());
+        files::write(&settings, WIDE_LIMITS.as_bytes(), Access::Everybody)?;
+        let offset = ports::free(offsets)?;
+        let number = offset.get().to_string();
+        let mut up = vec!["up", "--detach", "--no-build", "--port-offset", &number];
+        if profile == Profile::Release {
+            up.push("--release");
+        }
+        own(&home, &up)?;
+        Ok(Self { home, edge: gateway().address(offset), is_up: true })
+    }
+
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
+        self.is_up = false;
+        own(&self.home, &["down"])
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.edge)
+    }
+
+    pub(crate) fn document(&self) -> anyhow::Result<String> {
+        let answer = Request::get("/openapi.json").send(self.edge)?;
+        ensure!(answer.status == 200, "the edge answers {} for its document", answer.status);
+        Ok(answer.body)
+    }
+
+    /// What the first administrator logs in with, as JSON.
+    pub(crate) fn administrator(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(Credentials::of(&self.home).admin_file())?)
+    }
+
+    pub(crate) fn webhook_secret(&self) -> anyhow::Result<String> {
+        let file = Credentials::of(&self.home).webhook_secret_file();
+        read_secret(&file).with_context(|| format!("{} cannot be read", file.display()))
+    }
+
+    /// An access token of the administrator.
+    pub(crate) fn token(&self) -> anyhow::Result<String> {
+        let credentials: Value = serde_json::from_str(&self.administrator()?)?;
+        let answer = Request::post("/api/v1/auth/login", &credentials).send(self.edge)?;
+        let reply: Value = serde_json::from_str(&answer.body)?;
+        let token = reply["data"]["access_token"].as_str();
+        Ok(token.with_context(|| format!("no login: {}", answer.status))?.to_owned())
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // Only after a panic.
+        if self.is_up {
+            let _ = self.stop();
+        }
+    }
+}
+
+/// Another command of this program, on a state folder.
+fn own(home: &Home, arguments: &[&str]) -> anyhow::Result<()> {
+    succeed(Command::new("/proc/self/exe").arg("--home").arg(home.root()).args(arguments))
+}

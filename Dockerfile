@@ -4,7 +4,8 @@
 # An image holds one program, the libraries that it is linked with and the authorities that servers are
 # trusted by: no shell, no package manager, and a user that owns nothing.
 
-FROM rust:1.95-bookworm AS build
+# Podman asks no registry by itself: the name is whole.
+FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 ENV CARGO_INCREMENTAL=0
 # The same source makes the same program, wherever it is built.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
         Ok::<_, anyhow::Error>(said.trim().to_owned())
     };
     let source = Source {
-        revision: git(&["rev-parse", "HEAD"])?,
+        revision: git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
         epoch: git(&["log", "-1", "--format=%ct"])?,
     };
     let all = || SERVICES.iter().map(|service| service.name).chain(TOOLS).collect();
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
 
 /// What an image is made of.
 struct Source {
+    /// The commit, with `-dirty` behind it where files were changed since.
     revision: String,
     /// When that was committed, in seconds since 1970: the time of the image.
     epoch: String,

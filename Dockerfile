@@ -8,18 +8,21 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 ENV CARGO_INCREMENTAL=0
-# The same source makes the same program, wherever it is built.
-ARG SOURCE_DATE_EPOCH=0
-ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
-    RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
 # Writes into each program which crates in which versions it was made of, for scanners of images to read.
 ARG CARGO_AUDITABLE=0.7.7
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo install cargo-auditable --locked --version ${CARGO_AUDITABLE}
+# The same source makes the same program, wherever it is built.
+ARG SOURCE_DATE_EPOCH=0
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+    RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
 COPY . .
-# What ships is named: the rest of the workspace switches on what is there for tests.
+# What ships is named: the rest of the workspace switches on what is there for tests. Cargo goes by times
+# of files, and the target folder of another build may be newer than what was copied: all of it is touched,
+# so that only dependencies are taken from there.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,target=/src/target,sharing=locked \
+    --mount=type=cache,id=mainstay-target,target=/src/target,sharing=locked \
+    find . -path ./target -prune -o -type f -exec touch {} + && \
     cargo auditable build --release --locked --package gateway --package auth-svc --package identity-svc \
         --package authz-svc --package audit-svc --package billing-svc --package mainstayctl && \
     install -D -t /out target/release/mainstay-gateway target/release/*-svc target/release/mainstayctl

@@ -12,9 +12,8 @@ ENV CARGO_INCREMENTAL=0
 ARG CARGO_AUDITABLE=0.7.7
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo install cargo-auditable --locked --version ${CARGO_AUDITABLE}
-# The same source makes the same program, wherever it is built.
-ARG SOURCE_DATE_EPOCH=0
-ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+# The same source makes the same program, wherever and of whichever commit it is built.
+ENV SOURCE_DATE_EPOCH=0 \
     RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
 COPY . .
 # What ships is named: the rest of the workspace switches on what is there for tests. Cargo goes by times
@@ -35,13 +34,10 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/tmp && \
     chmod 1777 /rootfs/tmp
 
 FROM scratch AS base
-ARG VERSION=0.1.0
-ARG REVISION=unknown
+# `cargo xtask image` adds version and revision by --label: Podman would keep those of the first build.
 LABEL org.opencontainers.image.title="Mainstay" \
       org.opencontainers.image.description="A gRPC-first service platform" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /rootfs /
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532

@@ -93,14 +93,14 @@ fn command(
     let mut command = Command::new(builder.name);
     command.current_dir(root).args(["build", "--target", target]);
     if builder.is_podman {
-        // Images of its own format have no HEALTHCHECK. BuildKit takes the time from SOURCE_DATE_EPOCH.
+        // Images of its own format have no HEALTHCHECK.
         command.args(["--format", "docker", "--timestamp", &source.epoch]);
+    } else {
+        command.arg("--build-arg").arg(format!("SOURCE_DATE_EPOCH={}", source.epoch));
     }
     command.arg("--tag").arg(format!("{}/{target}:{tag}", args.repository));
-    for (name, value) in
-        [("VERSION", tag), ("REVISION", &source.revision), ("SOURCE_DATE_EPOCH", &source.epoch)]
-    {
-        command.arg("--build-arg").arg(format!("{name}={value}"));
+    for (name, value) in [("version", tag), ("revision", &source.revision)] {
+        command.arg("--label").arg(format!("org.opencontainers.image.{name}={value}"));
     }
     command.arg(".");
     command
@@ -147,8 +147,8 @@ mod tests {
     fn an_image_says_what_it_is_made_of() {
         assert_eq!(
             said(Builder { name: "docker", is_podman: false }),
-            "build --target gateway --tag a/b/gateway:7 --build-arg VERSION=7 --build-arg REVISION=abc \
-             --build-arg SOURCE_DATE_EPOCH=5 ."
+            "build --target gateway --build-arg SOURCE_DATE_EPOCH=5 --tag a/b/gateway:7 \
+             --label org.opencontainers.image.version=7 --label org.opencontainers.image.revision=abc ."
         );
     }
 

@@ -4,21 +4,24 @@
 # An image holds one program, the libraries that it is linked with and the authorities that servers are
 # trusted by: no shell, no package manager, and a user that owns nothing.
 
-FROM rust:1.95-bookworm AS build
+# Podman asks no registry by itself: the name is whole.
+FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 ENV CARGO_INCREMENTAL=0
-# The same source makes the same program, wherever it is built.
-ARG SOURCE_DATE_EPOCH=0
-ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
-    RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
 # Writes into each program which crates in which versions it was made of, for scanners of images to read.
 ARG CARGO_AUDITABLE=0.7.7
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo install cargo-auditable --locked --version ${CARGO_AUDITABLE}
+# The same source makes the same program, wherever and of whichever commit it is built.
+ENV SOURCE_DATE_EPOCH=0 \
+    RUSTFLAGS="--remap-path-prefix=/src=/mainstay --remap-path-prefix=/usr/local/cargo=/cargo"
 COPY . .
-# What ships is named: the rest of the workspace switches on what is there for tests.
+# What ships is named: the rest of the workspace switches on what is there for tests. Cargo goes by times
+# of files, and the target folder of another build may be newer than what was copied: all of it is touched,
+# so that only dependencies are taken from there.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,target=/src/target,sharing=locked \
+    --mount=type=cache,id=mainstay-target,target=/src/target,sharing=locked \
+    find . -path ./target -prune -o -type f -exec touch {} + && \
     cargo auditable build --release --locked --package gateway --package auth-svc --package identity-svc \
         --package authz-svc --package audit-svc --package billing-svc --package mainstayctl && \
     install -D -t /out target/release/mainstay-gateway target/release/*-svc target/release/mainstayctl
@@ -31,13 +34,10 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/tmp && \
     chmod 1777 /rootfs/tmp
 
 FROM scratch AS base
-ARG VERSION=0.1.0
-ARG REVISION=unknown
+# `cargo xtask image` adds version and revision by --label: Podman would keep those of the first build.
 LABEL org.opencontainers.image.title="Mainstay" \
       org.opencontainers.image.description="A gRPC-first service platform" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /rootfs /
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532

@@ -33,8 +33,7 @@ pub(crate) struct ImageArgs {
 /// Builds them.
 pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
     let root = workspace::root();
-    let builder = BUILDERS.into_iter().find(|name| works(name));
-    let builder = builder.with_context(|| {
+    let builder = BUILDERS.into_iter().find_map(Builder::find).with_context(|| {
         let mend = "sudo apt-get install --yes podman, or start Docker's daemon";
         Missing::new("a builder of images that works (docker, podman)", mend).to_string()
     })?;
@@ -43,45 +42,68 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
         Ok::<_, anyhow::Error>(said.trim().to_owned())
     };
     let source = Source {
-        revision: git(&["rev-parse", "HEAD"])?,
+        revision: git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
         epoch: git(&["log", "-1", "--format=%ct"])?,
     };
     let all = || SERVICES.iter().map(|service| service.name).chain(TOOLS).collect();
     let targets: Vec<_> = args.service.map_or_else(all, |service| vec![service.name]);
     for target in targets {
         let status = command(builder, &root, target, args, &source).status()?;
-        ensure!(status.success(), "{builder} did not build {target} ({status})");
+        ensure!(status.success(), "{} did not build {target} ({status})", builder.name);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What an image is made of.
 struct Source {
+    /// The commit, with `-dirty` behind it where files were changed since.
     revision: String,
-    /// When that was committed, in seconds since 1970: the only time in an image.
+    /// When that was committed, in seconds since 1970: the time of the image.
     epoch: String,
 }
 
-fn command(builder: &str, root: &Path, target: &str, args: &ImageArgs, source: &Source) -> Command {
+/// What builds images.
+#[derive(Clone, Copy)]
+struct Builder {
+    name: &'static str,
+    /// Podman, under whichever name: there is a `docker` that calls it.
+    is_podman: bool,
+}
+
+impl Builder {
+    /// It, where it is there and can build: the client of a daemon that does not run cannot.
+    fn find(name: &'static str) -> Option<Self> {
+        let program = find_program(name)?;
+        let version = output(Command::new(&program).arg("--version")).ok()?;
+        let info =
+            Command::new(&program).arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let works = info.is_ok_and(|status| status.success());
+        works.then(|| Self { name, is_podman: version.starts_with("podman") })
+    }
+}
+
+fn command(
+    builder: Builder,
+    root: &Path,
+    target: &str,
+    args: &ImageArgs,
+    source: &Source,
+) -> Command {
     let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
-    let mut command = Command::new(builder);
+    let mut command = Command::new(builder.name);
     command.current_dir(root).args(["build", "--target", target]);
+    if builder.is_podman {
+        // Images of its own format have no HEALTHCHECK.
+        command.args(["--format", "docker", "--timestamp", &source.epoch]);
+    } else {
+        command.arg("--build-arg").arg(format!("SOURCE_DATE_EPOCH={}", source.epoch));
+    }
     command.arg("--tag").arg(format!("{}/{target}:{tag}", args.repository));
-    for (name, value) in
-        [("VERSION", tag), ("REVISION", &source.revision), ("SOURCE_DATE_EPOCH", &source.epoch)]
-    {
-        command.arg("--build-arg").arg(format!("{name}={value}"));
+    for (name, value) in [("version", tag), ("revision", &source.revision)] {
+        command.arg("--label").arg(format!("org.opencontainers.image.{name}={value}"));
     }
     command.arg(".");
     command
-}
-
-/// Whether it is there and can build: the client of a daemon that does not run cannot.
-fn works(name: &str) -> bool {
-    let info = |program| {
-        Command::new(program).arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status()
-    };
-    find_program(name).is_some_and(|program| info(program).is_ok_and(|status| status.success()))
 }
 
 #[cfg(test)]
@@ -108,17 +130,43 @@ mod tests {
     }
 
     #[test]
+    fn images_of_others_have_their_whole_name() {
+        let file = std::fs::read_to_string(workspace::root().join("Dockerfile")).unwrap();
+        let stages: Vec<_> = file
+            .lines()
+            .filter_map(|line| line.strip_prefix("FROM ")?.split_once(" AS "))
+            .collect();
+        for (index, (from, _)) in stages.iter().enumerate() {
+            let is_ours = stages[..index].iter().any(|(_, name)| name == from);
+            let (registry, _) = from.split_once('/').unwrap_or_default();
+            assert!(is_ours || *from == "scratch" || registry.contains('.'), "{from}");
+        }
+    }
+
+    #[test]
     fn an_image_says_what_it_is_made_of() {
+        assert_eq!(
+            said(Builder { name: "docker", is_podman: false }),
+            "build --target gateway --build-arg SOURCE_DATE_EPOCH=5 --tag a/b/gateway:7 \
+             --label org.opencontainers.image.version=7 --label org.opencontainers.image.revision=abc ."
+        );
+    }
+
+    #[test]
+    fn podman_keeps_the_health_check_and_the_time() {
+        let said = said(Builder { name: "docker", is_podman: true });
+        assert!(
+            said.starts_with("build --target gateway --format docker --timestamp 5 "),
+            "{said}"
+        );
+    }
+
+    fn said(builder: Builder) -> String {
         let args =
             ImageArgs { service: None, repository: "a/b".to_owned(), tag: Some("7".to_owned()) };
         let source = Source { revision: "abc".to_owned(), epoch: "5".to_owned() };
-        let command = command("podman", Path::new("/"), "gateway", &args, &source);
+        let command = command(builder, Path::new("/"), "gateway", &args, &source);
         let said: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        let said = said.join(" ");
-        assert_eq!(
-            said,
-            "build --target gateway --tag a/b/gateway:7 --build-arg VERSION=7 --build-arg REVISION=abc \
-             --build-arg SOURCE_DATE_EPOCH=5 ."
-        );
+        said.join(" ")
     }
 }

@@ -132,6 +132,53 @@ fn the_collectors_pipelines_are_made_of_what_is_defined() {
     }
 }
 
+/// A trace that is decided about before its call may have ended is dropped however slow the call was.
+#[test]
+fn the_collector_waits_longer_than_any_call_may_take() {
+    let settings = yaml("observe/collector.yaml");
+    let waits = settings["processors"]["tail_sampling"]["decision_wait"].as_str().expect("a text");
+    let waits: u64 = waits.trim_end_matches('s').parse().expect("whole seconds");
+    let deadlines = contracts().into_iter().flat_map(|contract| deadlines(&contract));
+    let longest = deadlines.max().expect("contracts state deadlines");
+    assert!(waits > longest, "it waits {waits} s, and a call may take {longest} s");
+}
+
+#[test]
+fn the_collector_sends_to_containers_it_waits_for() {
+    let containers = containers();
+    let settings = yaml("observe/collector.yaml");
+    for (name, exporter) in settings["exporters"].as_object().expect("a table") {
+        let endpoint = exporter["endpoint"].as_str().expect("an endpoint");
+        let host = endpoint.trim_start_matches("http://").split(':').next().unwrap_or_default();
+        assert!(
+            texts(&containers["collector"], "depends_on").contains(&host),
+            "{name}: {endpoint}"
+        );
+    }
+}
+
+/// The text of every contract.
+fn contracts() -> Vec<String> {
+    let mut folders = vec![folder().join("../proto/mainstay")];
+    let mut contracts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => contracts.push(std::fs::read_to_string(&path).expect("a contract")),
+            }
+        }
+    }
+    contracts
+}
+
+/// The deadlines that a contract states, in seconds.
+fn deadlines(contract: &str) -> Vec<u64> {
+    let stated = contract.split("deadline: { seconds: ").skip(1);
+    stated.filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect()
+}
+
 fn prepare(folder: &std::path::Path) -> String {
     let script = self::folder().join("compose/prepare.sh");
     let said = Command::new("sh").arg(script).arg(folder).output().expect("a shell");

@@ -157,6 +157,27 @@ fn the_collector_sends_to_containers_it_waits_for() {
     }
 }
 
+/// Grafana reads what listens on loopback, and each source leads to one that there is.
+#[test]
+fn grafanas_sources_are_there() {
+    let sources = yaml("observe/grafana/datasources.yaml")["datasources"].clone();
+    let sources = sources.as_array().expect("sources");
+    let uids: Vec<_> = sources.iter().filter_map(|source| source["uid"].as_str()).collect();
+    let containers = containers();
+    for source in sources {
+        let address = source["url"].as_str().expect("an address").trim_start_matches("http://");
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let container = &containers[source["type"].as_str().expect("a type")];
+        let is_open = texts(container, "ports").contains(&format!("{address}:{port}").as_str())
+            || texts(container, "command").iter().any(|flag| flag.ends_with(address));
+        assert!(is_open, "{} is not at {address}", source["name"]);
+        let settings = source["jsonData"].to_string();
+        let named = settings.split("\"datasourceUid\":\"").skip(1);
+        let named = named.filter_map(|rest| rest.split('"').next());
+        named.for_each(|uid| assert!(uids.contains(&uid), "{} leads to {uid}", source["name"]));
+    }
+}
+
 /// The text of every contract.
 fn contracts() -> Vec<String> {
     let mut folders = vec![folder().join("../proto/mainstay")];

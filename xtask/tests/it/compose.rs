@@ -178,6 +178,23 @@ fn grafanas_sources_are_there() {
     }
 }
 
+/// Prometheus forgets what is older than it is told, and a panel that looks back farther shows less.
+#[test]
+fn prometheus_keeps_what_dashboards_look_back_at() {
+    let containers = containers();
+    let flags = texts(&containers["prometheus"], "command");
+    let mut days = flags.iter().filter_map(|it| it.strip_prefix("--storage.tsdb.retention.time="));
+    let kept: u64 = days.next().and_then(|it| it.strip_suffix('d')?.parse().ok()).expect("days");
+    let boards = std::fs::read_dir(folder().join("../helm/dashboards")).expect("dashboards");
+    for board in boards {
+        let path = board.expect("a dashboard").path();
+        let text = std::fs::read_to_string(&path).expect("a text");
+        let ranges = text.split('[').skip(1).filter_map(|rest| rest.split_once("d]"));
+        let farthest = ranges.filter_map(|(days, _)| days.parse().ok()).max().unwrap_or(0_u64);
+        assert!(farthest < kept, "{} looks back {farthest} days of {kept}", path.display());
+    }
+}
+
 /// The text of every contract.
 fn contracts() -> Vec<String> {
     let mut folders = vec![folder().join("../proto/mainstay")];

@@ -132,6 +132,91 @@ fn the_collectors_pipelines_are_made_of_what_is_defined() {
     }
 }
 
+/// A trace that is decided about before its call may have ended is dropped however slow the call was.
+#[test]
+fn the_collector_waits_longer_than_any_call_may_take() {
+    let settings = yaml("observe/collector.yaml");
+    let waits = settings["processors"]["tail_sampling"]["decision_wait"].as_str().expect("a text");
+    let waits: u64 = waits.trim_end_matches('s').parse().expect("whole seconds");
+    let deadlines = contracts().into_iter().flat_map(|contract| deadlines(&contract));
+    let longest = deadlines.max().expect("contracts state deadlines");
+    assert!(waits > longest, "it waits {waits} s, and a call may take {longest} s");
+}
+
+#[test]
+fn the_collector_sends_to_containers_it_waits_for() {
+    let containers = containers();
+    let settings = yaml("observe/collector.yaml");
+    for (name, exporter) in settings["exporters"].as_object().expect("a table") {
+        let endpoint = exporter["endpoint"].as_str().expect("an endpoint");
+        let host = endpoint.trim_start_matches("http://").split(':').next().unwrap_or_default();
+        assert!(
+            texts(&containers["collector"], "depends_on").contains(&host),
+            "{name}: {endpoint}"
+        );
+    }
+}
+
+/// Grafana reads what listens on loopback, and each source leads to one that there is.
+#[test]
+fn grafanas_sources_are_there() {
+    let sources = yaml("observe/grafana/datasources.yaml")["datasources"].clone();
+    let sources = sources.as_array().expect("sources");
+    let uids: Vec<_> = sources.iter().filter_map(|source| source["uid"].as_str()).collect();
+    let containers = containers();
+    for source in sources {
+        let address = source["url"].as_str().expect("an address").trim_start_matches("http://");
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let container = &containers[source["type"].as_str().expect("a type")];
+        let is_open = texts(container, "ports").contains(&format!("{address}:{port}").as_str())
+            || texts(container, "command").iter().any(|flag| flag.ends_with(address));
+        assert!(is_open, "{} is not at {address}", source["name"]);
+        let settings = source["jsonData"].to_string();
+        let named = settings.split("\"datasourceUid\":\"").skip(1);
+        let named = named.filter_map(|rest| rest.split('"').next());
+        named.for_each(|uid| assert!(uids.contains(&uid), "{} leads to {uid}", source["name"]));
+    }
+}
+
+/// Prometheus forgets what is older than it is told, and a panel that looks back farther shows less.
+#[test]
+fn prometheus_keeps_what_dashboards_look_back_at() {
+    let containers = containers();
+    let flags = texts(&containers["prometheus"], "command");
+    let mut days = flags.iter().filter_map(|it| it.strip_prefix("--storage.tsdb.retention.time="));
+    let kept: u64 = days.next().and_then(|it| it.strip_suffix('d')?.parse().ok()).expect("days");
+    let boards = std::fs::read_dir(folder().join("../helm/dashboards")).expect("dashboards");
+    for board in boards {
+        let path = board.expect("a dashboard").path();
+        let text = std::fs::read_to_string(&path).expect("a text");
+        let ranges = text.split('[').skip(1).filter_map(|rest| rest.split_once("d]"));
+        let farthest = ranges.filter_map(|(days, _)| days.parse().ok()).max().unwrap_or(0_u64);
+        assert!(farthest < kept, "{} looks back {farthest} days of {kept}", path.display());
+    }
+}
+
+/// The text of every contract.
+fn contracts() -> Vec<String> {
+    let mut folders = vec![folder().join("../proto/mainstay")];
+    let mut contracts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => contracts.push(std::fs::read_to_string(&path).expect("a contract")),
+            }
+        }
+    }
+    contracts
+}
+
+/// The deadlines that a contract states, in seconds.
+fn deadlines(contract: &str) -> Vec<u64> {
+    let stated = contract.split("deadline: { seconds: ").skip(1);
+    stated.filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect()
+}
+
 fn prepare(folder: &std::path::Path) -> String {
     let script = self::folder().join("compose/prepare.sh");
     let said = Command::new("sh").arg(script).arg(folder).output().expect("a shell");

@@ -3,9 +3,11 @@
 //! Logs go to standard output, one line for each event, as JSON or for people. Every line carries
 //! the trace, the span and the request it belongs to. Spans always have ids, exported or not, so
 //! that logs of one request can be joined without a collector. With an OTLP endpoint set, spans are
-//! sent there in the background; a collector that is away costs nothing but the spans.
+//! sent there in the background; a collector that is away costs nothing but the spans, and a
+//! line when that begins and another when it is over.
 
 pub(in crate::kernel) mod busy;
+mod exporter;
 pub(in crate::kernel) mod in_flight;
 mod level;
 mod log;
@@ -35,6 +37,7 @@ pub use metrics::{CacheMetrics, Metrics, WatchMetrics};
 pub use subject::hashed as hashed_subject;
 
 use crate::kernel::settings::{ReporterSettings, TelemetrySettings};
+use exporter::Patient;
 use report::{ReportLayer, Reports, Sentry};
 use subject::Subjects;
 
@@ -146,7 +149,7 @@ fn tracer_provider(
         .with_timeout(EXPORT_TIMEOUT)
         .build()
         .with_context(|| format!("telemetry.otlp_endpoint {endpoint} cannot be used"))?;
-    Ok(builder.with_batch_exporter(exporter).build())
+    Ok(builder.with_batch_exporter(Patient::new(exporter)).build())
 }
 
 /// Makes every panic of this process a log line like any other, and counts it.

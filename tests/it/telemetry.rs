@@ -53,6 +53,10 @@ async fn a_request_is_one_connected_trace_at_the_collector() {
     assert_eq!(served.span.name, METHOD);
     assert_eq!(text(&served.span.attributes, "rpc.method"), METHOD);
     assert_eq!(text(&served.span.attributes, "rpc.response.status_code"), "OK");
+    // What a caller reads in the reply leads to the trace, also where no service was reached.
+    let request_id = text(&edge.span.attributes, "request_id");
+    assert!(!request_id.is_empty(), "{edge:?}");
+    assert_eq!(text(&served.span.attributes, "request_id"), request_id);
     for Exported { service, version, .. } in [edge, served] {
         assert_eq!(version, env!("CARGO_PKG_VERSION"), "{service}");
     }
@@ -205,6 +209,30 @@ async fn a_collector_that_is_away_costs_nothing_but_the_spans() {
             assert!(log.contains("\"message\":\"drained\""), "{endpoint}\n{log}");
         }
     }
+}
+
+#[tokio::test]
+async fn that_a_collector_is_away_is_told_once_and_that_it_is_back() {
+    const GONE: &str = "the collector takes no spans";
+    let address = free_address();
+    let platform = with_collector(&format!("http://{address}"), "100").await;
+    let told = |what: &str| platform.logs(GATEWAY).matches(what).count();
+    let mut calls = 0;
+    eventually("several batches are lost", async || {
+        discover(&platform.rest(), true).await;
+        calls += 1;
+        (calls > 10 && told(GONE) > 0).then_some(())
+    })
+    .await;
+    let collector = Collector::start_at(address).await;
+    eventually("spans arrive", async || {
+        discover(&platform.rest(), true).await;
+        let spans = collector.spans(&hex::decode(TRACE_ID).unwrap(), GATEWAY);
+        (!spans.is_empty() && told("the collector takes spans again") == 1).then_some(())
+    })
+    .await;
+    assert_eq!(told(GONE), 1, "{}", platform.logs(GATEWAY));
+    assert_eq!(told("ExportError"), 0, "{}", platform.logs(GATEWAY));
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ pub(crate) async fn trace<F: Future<Output = Response>>(
         http.request.method = method.as_str(),
         http.route = Empty,
         http.response.status_code = Empty,
+        request_id = Empty,
     );
     propagation::continue_trace(&span, propagation::extract(request.headers()));
     let begun = Instant::now();
@@ -83,6 +84,7 @@ fn describe(span: &Span, method: &Method, response: &Response) {
         propagation::rename(span, method.to_string());
     }
     span.record("http.response.status_code", response.status().as_u16());
+    span.record("request_id", request_id::current());
     if response.status().is_server_error() {
         span.record("otel.status_code", "ERROR");
     }

@@ -36,7 +36,11 @@ struct Memory(Arc<Mutex<Vec<ResourceSpans>>>);
 
 impl Collector {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let (address, memory) = (listener.local_addr().unwrap(), Memory::default());
         let service = TraceServiceServer::new(memory.clone());
         let app = axum::Router::new().route_service(EXPORT, service);

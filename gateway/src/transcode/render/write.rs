@@ -273,11 +273,10 @@ impl<'p> Writer<'p> {
     /// Writes the key of an entry and its colon. Numbers and booleans are written as text.
     fn map_key(&mut self, field: &Field, slots: [Slot; 2], wire: &[u8]) -> Result<()> {
         let [slot, _] = slots;
-        let bare = match field.kind {
-            Kind::Int32 | Kind::Uint32 | Kind::Sint32 => true,
-            Kind::Fixed32 | Kind::Sfixed32 | Kind::Bool => true,
-            _ => false,
-        };
+        let bare = matches!(
+            field.kind,
+            Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Fixed32 | Kind::Sfixed32 | Kind::Bool
+        );
         if bare {
             self.out.push(b'"');
         }

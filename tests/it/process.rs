@@ -100,7 +100,6 @@ async fn a_process_is_asked_for_its_health_by_its_own_binary() {
     let ask = |admin: String| {
         mainstay_testing::command(mainstay_testing::binary("mainstay-gateway"))
             .arg("healthcheck")
-            .env("MAINSTAY_TLS__MODE", "plaintext")
             .env("MAINSTAY_ADMIN_LISTEN", admin)
             .output()
             .unwrap()

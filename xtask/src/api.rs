@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ApiArgs) -> anyhow::Result<ExitCode> {
     if !args.no_build {
         compile::run(false)?;
     }
-    let mut platform = Platform::start(&folder.join("home"), OFFSETS, Profile::Dev)?;
+    let mut platform = Platform::start(&folder.join("home"), OFFSETS, Profile::Dev, &[])?;
     let looked = tools.look(&platform, args);
     let stopped = platform.stop();
     looked.and(stopped).map(|()| ExitCode::SUCCESS)

@@ -13,17 +13,21 @@ use crate::files::{self, Access};
 use crate::folder::settings_file;
 use crate::home::Home;
 use crate::http::Request;
-use crate::mesh::gateway;
-use crate::ports;
+use crate::mesh::{Service, gateway};
 use crate::process::succeed;
+use crate::{ports, proto, workspace};
 
-/// Limits that no load of ours meets: those of the gateway would refuse most of it.
-pub(crate) const WIDE_LIMITS: &str = "[gateway]\n\
-    ip_rate = \"100000/1s\"\nip_burst = 100000\n\
-    [gateway.rates]\n\
-    default = { default = \"100000/1s\" }\nread = { default = \"100000/1s\" }\n\
-    write = { default = \"100000/1s\" }\nsearch = { default = \"100000/1s\" }\n\
-    auth = { default = \"100000/1s\" }\nwebhook = { default = \"100000/1s\" }\n";
+/// Settings of the gateway with limits that no load of ours meets: its own would refuse most of it.
+pub(crate) fn wide_limits() -> anyhow::Result<String> {
+    let mut settings =
+        "[gateway]\nip_rate = \"100000/1s\"\nip_burst = 100000\n[gateway.rates]\n".to_owned();
+    let mut classes = proto::rate_classes(&workspace::root())?;
+    classes.insert("default".to_owned());
+    for class in classes {
+        settings.push_str(&format!("{class} = {{ default = \"100000/1s\" }}\n"));
+    }
+    Ok(settings)
+}
 
 /// Which binaries run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +45,13 @@ pub(crate) struct Platform {
 
 impl Platform {
     /// Starts the binaries that are there, with their state in `folder`, which is emptied first, and at
-    /// the first of the offsets at which ports are free.
+    /// the first of the offsets at which ports are free. `own_settings` is what services have in their
+    /// settings file, which the gateway has from us.
     pub(crate) fn start(
         folder: &Path,
         offsets: Range<u16>,
         profile: Profile,
+        own_settings: &[(&Service, String)],
     ) -> anyhow::Result<Self> {
         // What an interrupted run has left.
         own(&Home::at(folder.to_owned())?, &["down"])?;
@@ -53,7 +59,11 @@ impl Platform {
         let home = Home::at(folder.to_owned())?;
         std::fs::create_dir(home.path("settings"))?;
         let settings = settings_file(&home, gateway());
-        files::write(&settings, WIDE_LIMITS.as_bytes(), Access::Everybody)?;
+        files::write(&settings, wide_limits()?.as_bytes(), Access::Everybody)?;
+        for (service, settings) in own_settings {
+            let file = settings_file(&home, service);
+            files::write(&file, settings.as_bytes(), Access::Everybody)?;
+        }
         let offset = ports::free(offsets)?;
         let number = offset.get().to_string();
         let mut up = vec!["up", "--detach", "--no-build", "--port-offset", &number];

@@ -6,10 +6,10 @@
 //! its mend, and reads a sample of each released event; docs/contracts-evolution.md says the same in prose.
 
 mod breaks;
-mod callers;
 mod golden;
 mod released;
 mod set;
+mod stated;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,8 +20,8 @@ use prost_reflect::DescriptorPool;
 
 use crate::workspace;
 use breaks::Break;
-pub(crate) use callers::callers;
 use released::Version;
+pub(crate) use stated::{callers, rate_classes};
 
 /// Where the contracts are, below the root.
 const CONTRACTS: &str = "proto";

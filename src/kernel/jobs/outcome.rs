@@ -17,6 +17,8 @@ pub(crate) struct Lease {
     pub(crate) job_id: Uuid,
     pub(crate) name: String,
     pub(crate) epoch: i64,
+    /// A schedule made it due.
+    pub(crate) scheduled: bool,
     /// When the run began.
     pub(crate) started_at: i64,
 }
@@ -39,6 +41,7 @@ pub(crate) async fn complete(transaction: &DatabaseTransaction, lease: &Lease) -
         return Ok(false);
     }
     history::append(transaction, lease, Outcome::Succeeded, "").await?;
+    forget_earlier(transaction, lease).await?;
     Ok(true)
 }
 
@@ -63,7 +66,7 @@ pub(super) async fn postpone(
     apply(transaction, update, lease, Outcome::Failed, failure.error).await
 }
 
-/// The run failed for good. Of a schedule only the latest such job is kept.
+/// The run failed for good.
 pub(super) async fn fail(
     transaction: &DatabaseTransaction,
     lease: &Lease,
@@ -80,6 +83,16 @@ pub(super) async fn fail(
     if !apply(transaction, update, lease, Outcome::Failed, failure.error).await? {
         return Ok(false);
     }
+    forget_earlier(transaction, lease).await?;
+    Ok(true)
+}
+
+/// Of a schedule only the latest job tells how it fares: one that failed before has nobody to decide on it
+/// any more.
+async fn forget_earlier(transaction: &DatabaseTransaction, lease: &Lease) -> Result<()> {
+    if !lease.scheduled {
+        return Ok(());
+    }
     let earlier = Query::delete()
         .from_table("job")
         .and_where(Expr::col("name").eq(lease.name.as_str()))
@@ -88,7 +101,7 @@ pub(super) async fn fail(
         .and_where(Expr::col("id").ne(lease.job_id))
         .take();
     transaction.execute(&earlier).await?;
-    Ok(true)
+    Ok(())
 }
 
 /// The process stops: the job is given back, due at once, and the attempt does not count.

@@ -59,7 +59,15 @@ pub(super) async fn claim(
     let now = now_micros();
     let select = due(claimant.names, now)
         .columns(["id", "name", "payload", "attempts", "failures", "failing_since", "epoch"])
-        .columns(["owner", "started_at", "actor", "request_id", "traceparent", "tracestate"])
+        .columns([
+            "owner",
+            "scheduled",
+            "started_at",
+            "actor",
+            "request_id",
+            "traceparent",
+            "tracestate",
+        ])
         .order_by("run_after", Order::Asc)
         .limit(limit)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -167,6 +175,7 @@ impl Found {
             job_id: row.try_get("", "id")?,
             name: row.try_get("", "name")?,
             epoch: row.try_get("", "epoch")?,
+            scheduled: row.try_get("", "scheduled")?,
             started_at: row.try_get("", "started_at")?,
         };
         let count = |column: &str| -> Result<u32> {

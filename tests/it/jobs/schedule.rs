@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mainstay::kernel::database::Database;
-use mainstay::kernel::jobs::{Job, Jobs};
+use mainstay::kernel::error::Error;
+use mainstay::kernel::jobs::{Job, Jobs, KnownJob};
 use sea_orm::ConnectionTrait as _;
 
 use super::run;
@@ -89,6 +90,43 @@ async fn a_changed_schedule_begins_anew_and_an_unchanged_one_goes_on() {
     assert_eq!(counter.runs.load(Ordering::SeqCst), 1, "a restart is no reason to run");
     let _runner = run(&database, counter.job().every(Duration::from_secs(7200)));
     counter.runs_when(2).await;
+}
+
+#[tokio::test]
+async fn of_a_schedule_that_fails_one_job_is_left_until_the_next_that_succeeds() {
+    let world = World::new();
+    let database = world.database("auth-svc").await;
+    let counter = Counter::default();
+    let failing = counter.clone();
+    let job = Job::new("tick", move |_| {
+        let number = failing.runs.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(match number {
+            0..3 => Err(Error::internal(anyhow::anyhow!("run {number} fails"))),
+            _ => Ok(()),
+        })
+    });
+    let yearly = || job.clone().cron("0 4 1 1 *").max_attempts(1);
+    let runner = run(&database, yearly());
+    eventually("the schedule is declared", async || next_at(&database).await).await;
+    let jobs = Jobs::new(database.clone());
+    for number in 0..3 {
+        move_next(&database, 1_000_000).await;
+        let failed = eventually("the run has failed", async || {
+            let failed = jobs.list_failed(None, 10).await.unwrap();
+            let is_latest =
+                |job: &KnownJob| job.last_error.contains(&format!("run {number} fails"));
+            failed.iter().any(is_latest).then_some(failed)
+        })
+        .await;
+        assert_eq!(failed.len(), 1, "{failed:?}");
+    }
+    move_next(&database, 1_000_000).await;
+    counter.runs_when(4).await;
+    eventually("nothing is left", async || {
+        jobs.list(None, 10).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    runner.stop().await;
 }
 
 async fn next_at(database: &Database) -> Option<i64> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::resources::{self, Measured};
 use crate::home::Home;
@@ -60,13 +60,15 @@ pub(super) fn run(args: &PlatformArgs) -> anyhow::Result<ExitCode> {
     if !args.no_build {
         compile::run(true)?;
     }
+    let values = std::fs::read_to_string(workspace::root().join("helm/values.yaml"))?;
+    let values: Value = serde_yaml_ng::from_str(&values)?;
+    let settings = resources::settings(&values)?;
     let folder = workspace::target_folder().join("bench-platform");
-    let mut platform = Platform::start(&folder, OFFSETS, Profile::Release)?;
+    let mut platform = Platform::start(&folder, OFFSETS, Profile::Release, &settings)?;
     let measured = measure(&platform, args);
     platform.stop()?;
     let measured = measured?;
     print!("{}", resources::table(&measured));
-    let values = std::fs::read_to_string(workspace::root().join("helm/values.yaml"))?;
     let verdicts = resources::judge(&measured, &values)?;
     let is_met = verdicts.iter().all(|verdict| verdict.is_met);
     for verdict in verdicts {

@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::mesh::{SERVICES, Service};
 use crate::summary::mebibytes;
 
 /// So many reads a second a replica must serve with the CPU that it requests, on the machine that
@@ -65,9 +66,15 @@ pub(super) fn table(measured: &[Measured]) -> String {
     text
 }
 
+/// What the chart's values put into the settings files of services.
+pub(super) fn settings(values: &Value) -> anyhow::Result<Vec<(&'static Service, String)>> {
+    let stated = |service: &Service| values["services"][service.name].get("settings");
+    let services = SERVICES.iter().filter_map(|service| Some((service, stated(service)?)));
+    services.map(|(service, stated)| Ok((service, toml::to_string(stated)?))).collect()
+}
+
 /// Holds the chart's values against the figures.
-pub(super) fn judge(measured: &[Measured], values: &str) -> anyhow::Result<Vec<Verdict>> {
-    let values: Value = serde_yaml_ng::from_str(values)?;
+pub(super) fn judge(measured: &[Measured], values: &Value) -> anyhow::Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for one in measured {
         let given = |path: &str| -> anyhow::Result<f64> {
@@ -123,8 +130,12 @@ mod tests {
 defaults:
   resources: {requests: {cpu: 100m, memory: 64Mi}, limits: {memory: 256Mi}}
 services:
-  auth-svc: {resources: {requests: {cpu: 250m}}}
+  auth-svc: {settings: {auth: {password_concurrency: 3}}, resources: {requests: {cpu: 250m}}}
 ";
+
+    fn values() -> Value {
+        serde_yaml_ng::from_str(VALUES).unwrap()
+    }
 
     fn measured(service: &'static str, read: f64, resident: u64, peak: u64) -> Measured {
         let seconds_per_call = vec![("read", read), ("login", 0.5)];
@@ -133,7 +144,7 @@ services:
     }
 
     fn missed(one: Measured) -> Vec<String> {
-        let verdicts = judge(&[one], VALUES).unwrap();
+        let verdicts = judge(&[one], &values()).unwrap();
         assert_eq!(verdicts.len(), 3);
         verdicts.iter().filter(|verdict| !verdict.is_met).map(Verdict::to_string).collect()
     }
@@ -145,6 +156,14 @@ services:
         assert_eq!(cpu, ["missed  audit-svc: a request of CPU of 100m, at least 210m are wanted"]);
         let memory = missed(measured("audit-svc", 0.0, 65, 129));
         assert_eq!(memory.len(), 2, "{memory:?}");
+    }
+
+    #[test]
+    fn who_is_measured_has_the_settings_that_the_chart_gives() {
+        let settings = settings(&values()).unwrap();
+        let [(service, text)] = &settings[..] else { panic!("{settings:?}") };
+        assert_eq!(service.name, "auth-svc");
+        assert_eq!(text, "[auth]\npassword_concurrency = 3\n");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Ground {
         clear(&home)?;
         std::fs::create_dir_all(home.path("settings"))?;
         let settings = folder::settings_file(&home, gateway());
-        files::write(&settings, platform::WIDE_LIMITS.as_bytes(), Access::Everybody)?;
+        files::write(&settings, platform::wide_limits()?.as_bytes(), Access::Everybody)?;
         folder::lay(&home)?;
         let platform: String = random_uuid().chars().filter(|letter| *letter != '-').collect();
         let platform = format!("upgrade{}", platform.get(..12).unwrap_or_default());

@@ -28,8 +28,10 @@ pub fn template(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (template, path) = text.split_once('\n').unwrap_or((text, text));
     let Ok(template) = Template::parse(template) else { return };
-    let shown = Template::parse(&template.openapi_path());
-    assert!(shown.is_ok(), "{} is shown as what is none", template.text());
+    let shown = Template::parse(&template.openapi_path()).unwrap();
+    if template.variables().is_empty() {
+        assert_eq!(shown.shape(), template.shape(), "{} is shown as another", template.text());
+    }
     let mut tree = Tree::default();
     tree.insert(&template.shape(), Method::GET, Arc::new(()));
     let path = path.strip_prefix('/').unwrap_or(path);

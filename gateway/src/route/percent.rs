@@ -17,13 +17,14 @@ pub(crate) fn decode_segment(raw: &str) -> Result<Cow<'_, str>, NotText> {
     if raw.contains('%') { decode(raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(raw)) }
 }
 
-/// Encodes what cannot stand in a segment of a path as it is (RFC 3986, section 3.3).
+/// Encodes what cannot stand in a segment of a path as it is (RFC 3986, section 3.3), and what a template
+/// would read as its own: `*`, `=` and `:`.
 pub(crate) fn encode_segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => encoded.push(char::from(byte)),
-            _ if b"-._~!$&'()*+,;=:@".contains(&byte) => encoded.push(char::from(byte)),
+            _ if b"-._~!$&'()+,;@".contains(&byte) => encoded.push(char::from(byte)),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -81,7 +82,7 @@ mod tests {
         assert_eq!(decode("a%20b+c%C3%A9"), Ok("a b+cé".into()));
         assert_eq!(decode_query("a+b%2Bc"), Ok("a b+c".into()));
         assert_eq!(decode_path("a%2fb%41"), Ok("a%2fbA".into()));
-        assert_eq!(encode_segment("é b/c:d"), "%C3%A9%20b%2Fc:d");
+        assert_eq!(encode_segment("é b/c:d*"), "%C3%A9%20b%2Fc%3Ad%2A");
         for raw in ["%", "%4", "%zz", "%ff", "%C3"] {
             assert_eq!(decode(raw), Err(NotText), "{raw}");
         }

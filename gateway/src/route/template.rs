@@ -315,4 +315,10 @@ mod tests {
         let template = Template::parse("/v1/{name=shelves/*}/books/{id}:copy").unwrap();
         assert_eq!(template.openapi_path(), "/v1/{name}/books/{id}:copy");
     }
+
+    #[test]
+    fn openapi_paths_escape_what_is_no_wildcard_and_no_verb() {
+        let template = Template::parse("/v1/%2A/a%3Db/c%3Ad:e").unwrap();
+        assert_eq!(template.openapi_path(), "/v1/%2A/a%3Db/c%3Ad:e");
+    }
 }

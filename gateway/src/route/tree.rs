@@ -199,6 +199,7 @@ mod tests {
             ("*", "/users/me"),
             ("REPORT", "/files/index"),
             ("GET", "/caf%C3%A9"),
+            ("GET", "/ratio/a%3Ab"),
         ]);
         let rows = [
             ("GET", "/users/me", "/users/me"),
@@ -214,6 +215,7 @@ mod tests {
             ("REPORT", "/files/other", "GET"),
             ("GET", "/caf%c3%a9", "/caf%C3%A9"),
             ("GET", "/café", "/caf%C3%A9"),
+            ("GET", "/ratio/a%3Ab", "/ratio/a%3Ab"),
             ("GET", "/%ff", "nothing"),
             ("GET", "/", "nothing"),
             ("GET", "/files/index", "/files/index"),

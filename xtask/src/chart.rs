@@ -35,6 +35,7 @@ use crate::home::Home;
 use crate::infra::{self, Endpoints};
 use crate::workspace;
 use exported::Exported;
+pub(crate) use helm::default_values;
 use helm::{Case, Helm};
 
 /// What to do with the chart.

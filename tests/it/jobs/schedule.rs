@@ -105,8 +105,7 @@ async fn of_a_schedule_that_fails_one_job_is_left_until_the_next_that_succeeds()
             _ => Ok(()),
         })
     });
-    let yearly = || job.clone().cron("0 4 1 1 *").max_attempts(1);
-    let runner = run(&database, yearly());
+    let runner = run(&database, job.cron("0 4 1 1 *").max_attempts(1));
     eventually("the schedule is declared", async || next_at(&database).await).await;
     let jobs = Jobs::new(database.clone());
     for number in 0..3 {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::resources::{self, Measured};
 use crate::home::Home;
@@ -16,7 +16,7 @@ use crate::platform::{Platform, Profile};
 use crate::state::Stored;
 use crate::upgrade::edge::Edge;
 use crate::upgrade::person::Person;
-use crate::{compile, process, standing, status, workspace};
+use crate::{chart, compile, process, standing, status, workspace};
 
 /// Offsets of ports that are tried.
 const OFFSETS: std::ops::Range<u16> = 5_000..5_400;
@@ -60,8 +60,7 @@ pub(super) fn run(args: &PlatformArgs) -> anyhow::Result<ExitCode> {
     if !args.no_build {
         compile::run(true)?;
     }
-    let values = std::fs::read_to_string(workspace::root().join("helm/values.yaml"))?;
-    let values: Value = serde_yaml_ng::from_str(&values)?;
+    let values = chart::default_values(&workspace::root())?;
     let settings = resources::settings(&values)?;
     let folder = workspace::target_folder().join("bench-platform");
     let mut platform = Platform::start(&folder, OFFSETS, Profile::Release, &settings)?;

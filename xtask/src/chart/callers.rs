@@ -4,15 +4,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::helm::documents;
+use super::helm::default_values;
 use crate::mesh::SERVICES;
 use crate::proto;
 
 /// Every service whose `callers` in the chart's values are not those of its contracts, or whose name,
 /// port or table are not those of its binary.
 pub(super) fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
-    let values = documents(&std::fs::read_to_string(root.join("helm/values.yaml"))?)?;
-    let services = values.first().map(|values| values["services"].clone()).unwrap_or_default();
+    let services = default_values(root)?["services"].take();
     let stated = proto::callers(root)?;
     let mut faults = Vec::new();
     for service in &SERVICES {

@@ -140,6 +140,12 @@ impl Helm {
     }
 }
 
+/// The values that the chart has unless somebody says otherwise.
+pub(crate) fn default_values(root: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(root.join("helm/values.yaml"))?;
+    serde_yaml_ng::from_str(&text).context("helm/values.yaml cannot be read")
+}
+
 /// The documents of a YAML text that hold anything.
 pub(super) fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     let documents = serde_yaml_ng::Deserializer::from_str(text).map(Value::deserialize);

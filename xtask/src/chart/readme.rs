@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::helm::documents;
+use super::helm::default_values;
 use super::objects::text;
 
 const README: &str = "helm/README.md";
@@ -21,13 +21,12 @@ pub(super) fn faults(root: &Path, bless: bool) -> anyhow::Result<Vec<String>> {
         std::fs::read_to_string(&path).with_context(|| format!("{README} is not there"))?;
     let schema = std::fs::read_to_string(root.join("helm/values.schema.json"))?;
     let schema: Value = serde_json::from_str(&schema)?;
-    let values = documents(&std::fs::read_to_string(root.join("helm/values.yaml"))?)?;
-    let values = values.first().context("values.yaml is empty")?;
+    let values = default_values(root)?;
     let [begin, end] = MARKS;
     let (before, rest) =
         readme.split_once(begin).with_context(|| format!("no {begin} in {README}"))?;
     let (_, after) = rest.split_once(end).with_context(|| format!("no {end} in {README}"))?;
-    let table = table(&schema, values);
+    let table = table(&schema, &values);
     let wanted = format!("{before}{begin}{table}{end}{after}");
     if wanted == readme {
         return Ok(Vec::new());

@@ -37,29 +37,42 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
         let mend = "sudo apt-get install --yes podman, or start Docker's daemon";
         Missing::new("a builder of images that works (docker, podman)", mend).to_string()
     })?;
-    let git = |arguments: &[&str]| {
-        let said = output(Command::new("git").current_dir(&root).args(arguments))?;
-        Ok::<_, anyhow::Error>(said.trim().to_owned())
-    };
-    let source = Source {
-        revision: git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
-        epoch: git(&["log", "-1", "--format=%ct"])?,
-    };
+    let source = Source::of(&root)?;
     let all = || SERVICES.iter().map(|service| service.name).chain(TOOLS).collect();
     let targets: Vec<_> = args.service.map_or_else(all, |service| vec![service.name]);
     for target in targets {
         let status = command(builder, &root, target, args, &source).status()?;
         ensure!(status.success(), "{} did not build {target} ({status})", builder.name);
+        // Each build reads the files anew.
+        ensure!(
+            Source::of(&root)? == source,
+            "the source changed while {target} was built, which is labelled {}; mend: build again",
+            source.revision
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What an image is made of.
+#[derive(Debug, PartialEq, Eq)]
 struct Source {
     /// The commit, with `-dirty` behind it where files were changed since.
     revision: String,
     /// When that was committed, in seconds since 1970: the time of the image.
     epoch: String,
+}
+
+impl Source {
+    fn of(root: &Path) -> anyhow::Result<Self> {
+        let git = |arguments: &[&str]| {
+            let said = output(Command::new("git").current_dir(root).args(arguments))?;
+            Ok::<_, anyhow::Error>(said.trim().to_owned())
+        };
+        Ok(Self {
+            revision: git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
+            epoch: git(&["log", "-1", "--format=%ct"])?,
+        })
+    }
 }
 
 /// What builds images.
@@ -159,6 +172,27 @@ mod tests {
             said.starts_with("build --target gateway --format docker --timestamp 5 "),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_change_while_images_are_built_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            output(Command::new("git").current_dir(folder.path()).args(arguments)).unwrap()
+        };
+        git(&["init", "--quiet"]);
+        git(&["config", "user.email", "story@example.com"]);
+        git(&["config", "user.name", "A story"]);
+        std::fs::write(folder.path().join("file"), "one").unwrap();
+        git(&["add", "file"]);
+        git(&["commit", "--quiet", "--message", "one"]);
+        let source = Source::of(folder.path()).unwrap();
+        assert_eq!(Source::of(folder.path()).unwrap(), source);
+        std::fs::write(folder.path().join("file"), "two").unwrap();
+        let dirty = Source::of(folder.path()).unwrap();
+        assert_eq!(dirty.revision, format!("{}-dirty", source.revision));
+        git(&["commit", "--quiet", "--all", "--message", "two"]);
+        assert_ne!(Source::of(folder.path()).unwrap().revision, source.revision);
     }
 
     fn said(builder: Builder) -> String {

@@ -13,6 +13,7 @@ mod fleet;
 mod ground;
 mod instance;
 mod load;
+mod machine;
 pub(crate) mod person;
 pub(crate) mod revision;
 mod settled;
@@ -34,6 +35,7 @@ use edge::Edge;
 use fleet::Fleet;
 use ground::{Ground, Version};
 use load::Load;
+use machine::Waited;
 
 /// How many errors of processes a fault shows.
 const ERRORS: usize = 5;
@@ -83,13 +85,18 @@ pub(crate) fn check(home: &Home) -> anyhow::Result<()> {
 
 /// What is on the servers is removed however it goes.
 fn upgrade(home: &Path, infra: &Path, binaries: [PathBuf; 2]) -> anyhow::Result<()> {
+    machine::settle(&binaries)?;
+    let waited = Waited::now();
     let ground = Ground::lay(home.to_owned(), infra, binaries)?;
     let edge = Arc::new(Edge::new());
     let outcome = roll_there_and_back(&ground, &edge);
     let cleared = ground.clear();
     match outcome {
         Ok(()) => cleared,
-        Err(error) => Err(explain(&error, &edge.record().failures, &ground)),
+        Err(error) => {
+            let waited = Waited::now().since(waited);
+            Err(explain(&error, &edge.record().failures, waited, &ground))
+        }
     }
 }
 
@@ -127,7 +134,12 @@ fn roll_there_and_back(ground: &Ground, edge: &Arc<Edge>) -> anyhow::Result<()> 
 }
 
 /// A fault with what was seen of it from outside and what processes said.
-fn explain(error: &anyhow::Error, failures: &[String], ground: &Ground) -> anyhow::Error {
+fn explain(
+    error: &anyhow::Error,
+    failures: &[String],
+    waited: Waited,
+    ground: &Ground,
+) -> anyhow::Error {
     let errors: Vec<String> = ground.errors().into_iter().take(ERRORS).collect();
     let mut text = format!("{error:#}");
     for (what, lines) in [("calls that failed", failures), ("errors that were written", &errors)] {
@@ -135,7 +147,7 @@ fn explain(error: &anyhow::Error, failures: &[String], ground: &Ground) -> anyho
             text.push_str(&format!("\n{what}, the first of them:\n{}", lines.join("\n")));
         }
     }
-    anyhow!("{text}\nall logs are in {}", ground.home.path("logs").display())
+    anyhow!("{text}\n{waited}\nall logs are in {}", ground.home.path("logs").display())
 }
 
 fn sentence(service: &str, to: Version, rolled: &fleet::Rolled) -> String {

@@ -9,6 +9,7 @@ mod database;
 mod events;
 mod gateway;
 mod mesh;
+mod model;
 mod overview;
 mod query;
 mod service;
@@ -47,7 +48,8 @@ pub(super) fn faults(
 ) -> anyhow::Result<Vec<String>> {
     let files = files();
     let mut faults = differences(&root.join(FOLDER), &files, bless)?;
-    faults.extend(difference(&root.join(OF_ANY), &service::board(service::ANY).json(), bless)?);
+    let of_any = service::board(service::ANY).json();
+    faults.extend(difference(&root.join(OF_ANY), &of_any, bless)?);
     faults.extend(twice(files.values()));
     let recorded = rendered_rules(rendered).map(recorded).unwrap_or_default();
     for (file, board) in &files {
@@ -55,6 +57,8 @@ pub(super) fn faults(
         faults.extend(unknown.map(|fault| format!("{file}: {fault}")));
     }
     faults.extend(unparsed(&files)?);
+    let all = files.iter().map(|(file, board)| (file.as_str(), board));
+    faults.extend(model::faults(all.chain([(OF_ANY, &of_any)]))?);
     faults.extend(unrendered(rendered));
     Ok(faults)
 }

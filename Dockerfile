@@ -34,7 +34,7 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/tmp && \
     chmod 1777 /rootfs/tmp
 
 FROM scratch AS base
-# `cargo xtask image` adds version and revision by --label: Podman would keep those of the first build.
+# `cargo xtask image` adds version and revision, which here Podman would keep from the first build.
 LABEL org.opencontainers.image.title="Mainstay" \
       org.opencontainers.image.description="A gRPC-first service platform" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::infra::{Missing, find_program, output};
+use crate::infra::{Missing, find_program, output, output_of_input};
 use crate::mesh::{self, SERVICES, Service};
 use crate::workspace;
 
@@ -40,9 +40,17 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<ExitCode> {
     let source = Source::of(&root)?;
     let all = || SERVICES.iter().map(|service| service.name).chain(TOOLS).collect();
     let targets: Vec<_> = args.service.map_or_else(all, |service| vec![service.name]);
+    let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+    let labels = [("version", tag), ("revision", source.revision.as_str())]
+        .map(|(name, value)| format!("org.opencontainers.image.{name}={value}"));
     for target in targets {
-        let status = command(builder, &root, target, args, &source).status()?;
+        let image = format!("{}/{target}:{tag}", args.repository);
+        let status = builder.build(&root, target, &image, &labels, &source).status()?;
         ensure!(status.success(), "{} did not build {target} ({status})", builder.name);
+        if builder.is_podman {
+            let layer = format!("FROM {image}\nLABEL {}\n", labels.join(" "));
+            output_of_input(&mut builder.label(&root, &image, &source), &layer)?;
+        }
         // Each build reads the files anew.
         ensure!(
             Source::of(&root)? == source,
@@ -93,30 +101,44 @@ impl Builder {
         let works = info.is_ok_and(|status| status.success());
         works.then(|| Self { name, is_podman: version.starts_with("podman") })
     }
-}
 
-fn command(
-    builder: Builder,
-    root: &Path,
-    target: &str,
-    args: &ImageArgs,
-    source: &Source,
-) -> Command {
-    let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
-    let mut command = Command::new(builder.name);
-    command.current_dir(root).args(["build", "--target", target]);
-    if builder.is_podman {
-        // Images of its own format have no HEALTHCHECK.
-        command.args(["--format", "docker", "--timestamp", &source.epoch]);
-    } else {
-        command.arg("--build-arg").arg(format!("SOURCE_DATE_EPOCH={}", source.epoch));
+    /// Builds what is in an image, and with Docker the image.
+    fn build(
+        self,
+        root: &Path,
+        target: &str,
+        image: &str,
+        labels: &[String],
+        source: &Source,
+    ) -> Command {
+        let mut command = self.command(root, image, source);
+        command.args(["--target", target]);
+        if !self.is_podman {
+            command.args(labels.iter().flat_map(|label| ["--label", label]));
+        }
+        command.arg(".");
+        command
     }
-    command.arg("--tag").arg(format!("{}/{target}:{tag}", args.repository));
-    for (name, value) in [("version", tag), ("revision", &source.revision)] {
-        command.arg("--label").arg(format!("org.opencontainers.image.{name}={value}"));
+
+    /// Gives an image the labels of a `LABEL` that it reads. Podman would not do so when it builds: of a
+    /// program that is what it was it takes the image that there is, with the labels of then.
+    fn label(self, root: &Path, image: &str, source: &Source) -> Command {
+        let mut command = self.command(root, image, source);
+        command.args(["--quiet", "--file", "-", "."]);
+        command
     }
-    command.arg(".");
-    command
+
+    fn command(self, root: &Path, image: &str, source: &Source) -> Command {
+        let mut command = Command::new(self.name);
+        command.current_dir(root).args(["build", "--tag", image]);
+        if self.is_podman {
+            // Images of its own format have no HEALTHCHECK.
+            command.args(["--format", "docker", "--timestamp", &source.epoch]);
+        } else {
+            command.arg("--build-arg").arg(format!("SOURCE_DATE_EPOCH={}", source.epoch));
+        }
+        command
+    }
 }
 
 #[cfg(test)]
@@ -160,18 +182,19 @@ mod tests {
     fn an_image_says_what_it_is_made_of() {
         assert_eq!(
             said(Builder { name: "docker", is_podman: false }),
-            "build --target gateway --build-arg SOURCE_DATE_EPOCH=5 --tag a/b/gateway:7 \
-             --label org.opencontainers.image.version=7 --label org.opencontainers.image.revision=abc ."
+            "build --tag a/b/gateway:7 --build-arg SOURCE_DATE_EPOCH=5 --target gateway \
+             --label version=7 --label revision=abc ."
         );
     }
 
     #[test]
     fn podman_keeps_the_health_check_and_the_time() {
-        let said = said(Builder { name: "docker", is_podman: true });
-        assert!(
-            said.starts_with("build --target gateway --format docker --timestamp 5 "),
-            "{said}"
-        );
+        let podman = Builder { name: "docker", is_podman: true };
+        let image = "build --tag a/b/gateway:7 --format docker --timestamp 5";
+        assert_eq!(said(podman), format!("{image} --target gateway ."));
+        let source = Source { revision: "abc".to_owned(), epoch: "5".to_owned() };
+        let label = podman.label(Path::new("/"), "a/b/gateway:7", &source);
+        assert_eq!(words(&label), format!("{image} --quiet --file - ."));
     }
 
     #[test]
@@ -196,11 +219,13 @@ mod tests {
     }
 
     fn said(builder: Builder) -> String {
-        let args =
-            ImageArgs { service: None, repository: "a/b".to_owned(), tag: Some("7".to_owned()) };
         let source = Source { revision: "abc".to_owned(), epoch: "5".to_owned() };
-        let command = command(builder, Path::new("/"), "gateway", &args, &source);
-        let said: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        said.join(" ")
+        let labels = ["version=7".to_owned(), "revision=abc".to_owned()];
+        words(&builder.build(Path::new("/"), "gateway", "a/b/gateway:7", &labels, &source))
+    }
+
+    fn words(command: &Command) -> String {
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
     }
 }

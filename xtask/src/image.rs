@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::infra::{Missing, find_program, output, output_of_input};
 use crate::mesh::{self, SERVICES, Service};
+use crate::upgrade::revision::git;
 use crate::workspace;
 
 /// What builds images, the preferred one first.
@@ -72,13 +73,10 @@ struct Source {
 
 impl Source {
     fn of(root: &Path) -> anyhow::Result<Self> {
-        let git = |arguments: &[&str]| {
-            let said = output(Command::new("git").current_dir(root).args(arguments))?;
-            Ok::<_, anyhow::Error>(said.trim().to_owned())
-        };
+        let said = |args: &[&str]| Ok::<_, anyhow::Error>(git(root, args)?.trim().to_owned());
         Ok(Self {
-            revision: git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
-            epoch: git(&["log", "-1", "--format=%ct"])?,
+            revision: said(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])?,
+            epoch: said(&["log", "-1", "--format=%ct"])?,
         })
     }
 }
@@ -144,6 +142,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upgrade::revision::tests::repository;
 
     #[test]
     fn every_service_has_a_target_with_its_own_binary_and_no_root() {
@@ -199,22 +198,17 @@ mod tests {
 
     #[test]
     fn a_change_while_images_are_built_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let git = |arguments: &[&str]| {
-            output(Command::new("git").current_dir(folder.path()).args(arguments)).unwrap()
-        };
-        git(&["init", "--quiet"]);
-        git(&["config", "user.email", "story@example.com"]);
-        git(&["config", "user.name", "A story"]);
+        let folder = repository();
+        let run = |args: &[&str]| git(folder.path(), args).unwrap();
         std::fs::write(folder.path().join("file"), "one").unwrap();
-        git(&["add", "file"]);
-        git(&["commit", "--quiet", "--message", "one"]);
+        run(&["add", "file"]);
+        run(&["commit", "--quiet", "--message", "one"]);
         let source = Source::of(folder.path()).unwrap();
         assert_eq!(Source::of(folder.path()).unwrap(), source);
         std::fs::write(folder.path().join("file"), "two").unwrap();
         let dirty = Source::of(folder.path()).unwrap();
         assert_eq!(dirty.revision, format!("{}-dirty", source.revision));
-        git(&["commit", "--quiet", "--all", "--message", "two"]);
+        run(&["commit", "--quiet", "--all", "--message", "two"]);
         assert_ne!(Source::of(folder.path()).unwrap().revision, source.revision);
     }
 

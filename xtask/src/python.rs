@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::infra::{Missing, find_program, output};
+use crate::infra::{Missing, find_program, output, output_of_input};
 
 /// The folder of programs of an environment with this package (`name==version`), installed there if it
 /// is not yet.
@@ -25,4 +25,16 @@ pub(crate) fn with_package(folder: &Path, package: &str) -> anyhow::Result<PathB
     output(Command::new(programs.join("python")).args(pip))?;
     std::fs::write(done, "")?;
     Ok(programs)
+}
+
+/// The lines that a script prints about its standard input, in an environment with this package.
+pub(crate) fn lines(
+    folder: &Path,
+    package: &str,
+    script: &str,
+    input: &str,
+) -> anyhow::Result<Vec<String>> {
+    let mut command = Command::new(with_package(folder, package)?.join("python"));
+    let said = output_of_input(command.args(["-c", script]), input)?;
+    Ok(said.lines().map(str::to_owned).collect())
 }

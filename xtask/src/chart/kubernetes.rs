@@ -3,14 +3,11 @@
 //!
 //! The schemas come with a Python package, which is installed below the target folder once.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use super::helm::Case;
 use super::objects::id;
 use super::operators;
-use crate::infra::output_of_input;
 use crate::{python, workspace};
 
 /// The package with the schemas, and the only version of it that is taken.
@@ -20,11 +17,8 @@ const PACKAGE: &str = "kubernetes-validate==1.37.0";
 pub(super) fn faults(rendered: &[(&Case, &str, Vec<Value>)]) -> anyhow::Result<Vec<String>> {
     let entries: Vec<_> = rendered.iter().flat_map(entries).collect();
     let folder = workspace::target_folder().join("chart/python");
-    let python = python::with_package(&folder, PACKAGE)?.join("python");
-    let mut command = Command::new(python);
-    command.args(["-c", include_str!("kubernetes.py")]);
-    let said = output_of_input(&mut command, &Value::Array(entries).to_string())?;
-    Ok(said.lines().map(str::to_owned).collect())
+    let entries = Value::Array(entries).to_string();
+    python::lines(&folder, PACKAGE, include_str!("kubernetes.py"), &entries)
 }
 
 fn entries(rendered: &(&Case, &str, Vec<Value>)) -> Vec<Value> {

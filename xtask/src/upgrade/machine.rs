@@ -2,11 +2,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use anyhow::Context as _;
 
 use crate::mesh::SERVICES;
 
@@ -20,25 +18,19 @@ const RESOURCES: [(&str, &str); 3] = [("io", "the disk"), ("cpu", "a core"), ("m
 ///
 /// Otherwise databases wait with each commit until gigabytes of a build are written, and until programs
 /// of a hundred megabytes are read, which on a slow disk is longer than a call may take.
-pub(super) fn settle(folders: &[PathBuf]) -> anyhow::Result<()> {
+pub(super) fn settle(folders: &[PathBuf]) {
     rustix::fs::sync();
+    let read = |mut program: File| io::copy(&mut program, &mut io::sink());
     for folder in folders {
         for service in &SERVICES {
-            let path = folder.join(service.binary);
-            // What is missing is told by whoever wants to run it.
-            let mut program = match File::open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                opened => opened.with_context(|| format!("{} cannot be read", path.display()))?,
-            };
-            std::io::copy(&mut program, &mut std::io::sink())
-                .with_context(|| format!("{} cannot be read", path.display()))?;
+            // Why one cannot be read says whoever wants to run it.
+            let _ = File::open(folder.join(service.binary)).and_then(read);
         }
     }
-    Ok(())
 }
 
 /// For how long processes of the machine have waited for each resource, since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Waited([Duration; RESOURCES.len()]);
 
 impl Waited {

@@ -88,11 +88,11 @@ pub(crate) fn git(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A repository with three commits, of which the first and the last are releases.
-    fn repository() -> tempfile::TempDir {
+    pub(crate) fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| git(folder.path(), args).unwrap();
         run(&["init", "--quiet"]);

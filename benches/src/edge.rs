@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cases`, `messages` | what is called, and what must come of it |
 //! | `backend` | the server behind every gateway, and their collector of traces |
-//! | `load` | the load |
+//! | `load`, `pace` | the load, and when its requests are due |
 //! | `contender` | the gateway and its peers as processes |
 //! | `identity` | the key and the token of the calls |
 //! | `peers` | how peers are installed |
@@ -17,9 +17,11 @@ mod identity;
 mod load;
 mod measure;
 mod messages;
+mod pace;
 mod peers;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,16 +86,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let contenders = start(&site, args.no_peers).await?;
     let time = Duration::from_secs_f64(args.seconds);
     let figures = measure::rounds(&contenders, &cases, args.rounds, time).await?;
-    let own = contenders.iter().find(|contender| contender.kind == Kind::MainstayOn);
-    let added = match own.zip(figures.get(&(Case::Get, Kind::MainstayOn))) {
-        Some((own, cell)) => {
-            Some(measure::added_p99_ms(&backend, own, cell.per_second, time * 2).await?)
-        }
-        None => None,
+    let half = match figures.get(&(Case::Get, Kind::MainstayOn)) {
+        Some(cell) => measure::half_load(&backend, &contenders, *cell, args.rounds, time).await?,
+        None => BTreeMap::new(),
     };
     ensure!(backend.wrong() == 0, "{} requests reached the backend changed", backend.wrong());
     ensure!(backend.exports() > 0, "no traces reached the collector");
-    println!("{}", table::text(&figures, &cases, added));
+    println!("{}", table::text(&figures, &cases, &half));
     Ok(())
 }
 

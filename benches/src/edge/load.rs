@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::pace::Pace;
+
 /// The longest head of a reply.
 const MOST_HEAD: usize = 16 * 1024;
 
@@ -67,12 +69,13 @@ pub(super) async fn fire(
     rate: Option<f64>,
 ) -> anyhow::Result<Score> {
     let begun = Instant::now();
-    let lines = (0..connections).map(|number| {
-        let every = rate.map(|rate| Duration::from_secs_f64(f64::from(connections) / rate));
-        let phase = every.unwrap_or_default().mul_f64(f64::from(number) / f64::from(connections));
-        tokio::spawn(repeat(address, shot.clone(), begun + phase, begun + time, every))
+    let pace = rate.map(|rate| Pace::begin(connections, rate, time)).transpose()?;
+    let turns = (0..connections).map(|number| match &pace {
+        Some(pace) => Turns::By(pace.clone(), number),
+        None => Turns::Until(begun + time),
     });
-    let lines: Vec<_> = lines.collect();
+    let lines: Vec<_> =
+        turns.map(|turns| tokio::spawn(repeat(address, shot.clone(), turns))).collect();
     let mut score = Score::default();
     for line in lines {
         score.latencies.extend(line.await??);
@@ -83,23 +86,31 @@ pub(super) async fn fire(
     Ok(score)
 }
 
-async fn repeat(
-    address: SocketAddr,
-    shot: Shot,
-    mut due: Instant,
-    until: Instant,
-    every: Option<Duration>,
-) -> anyhow::Result<Vec<Duration>> {
-    let (mut line, mut latencies) = (Line::open(address).await?, Vec::new());
-    while due < until {
-        if every.is_some() {
-            tokio::time::sleep_until(due.into()).await;
+/// When a connection sends its next request.
+enum Turns {
+    /// At once, until then.
+    Until(Instant),
+    /// When it is this connection's turn.
+    By(Pace, u32),
+}
+
+impl Turns {
+    /// Waits for it, and says since when the request's latency counts.
+    async fn next(&self, sent: u32) -> anyhow::Result<Option<Instant>> {
+        match self {
+            Self::Until(until) => Ok(Some(Instant::now()).filter(|now| now < until)),
+            Self::By(pace, connection) => pace.next(*connection, sent).await,
         }
+    }
+}
+
+async fn repeat(address: SocketAddr, shot: Shot, turns: Turns) -> anyhow::Result<Vec<Duration>> {
+    let (mut line, mut latencies) = (Line::open(address).await?, Vec::new());
+    for sent in 0.. {
+        let Some(since) = turns.next(sent).await? else { break };
         let (status, _) = line.exchange(&shot).await?;
         ensure!(status == 200, "a reply had the status {status} in the midst of the load");
-        let now = Instant::now();
-        latencies.push(now - due);
-        due = every.map_or(now, |every| due + every);
+        latencies.push(since.elapsed());
     }
     Ok(latencies)
 }

@@ -74,11 +74,7 @@ fn cell(score: &Score, cpu_seconds: f64) -> Cell {
 
 /// By each figure for itself.
 fn median(cells: &[Cell]) -> Cell {
-    let of = |figure: fn(&Cell) -> f64| {
-        let mut figures: Vec<f64> = cells.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or_default()
-    };
+    let of = |figure: fn(&Cell) -> f64| middle(cells.iter().map(figure).collect());
     Cell {
         per_second: of(|cell| cell.per_second),
         p50_ms: of(|cell| cell.p50_ms),
@@ -87,16 +83,47 @@ fn median(cells: &[Cell]) -> Cell {
     }
 }
 
-/// What a contender adds to the 99th percentile at half its load, in milliseconds.
-pub(super) async fn added_p99_ms(
+fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+/// What a call is like at half the load that a contender carries, the median of all rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HalfLoad {
+    /// What it adds to the 99th percentile of the backend alone, in milliseconds.
+    pub(super) added_p99_ms: f64,
+    /// CPU time of the process for one request, in microseconds.
+    pub(super) cpu_micros: f64,
+}
+
+/// Fires `get` at the backend alone and at each contender in turn, round by round, at half the rate that
+/// `of` carried.
+pub(super) async fn half_load(
     backend: &Backend,
-    contender: &Contender,
-    per_second: f64,
+    contenders: &[Contender],
+    of: Cell,
+    rounds: u32,
     time: Duration,
-) -> anyhow::Result<f64> {
-    let rate = Some(per_second / 2.0);
-    let without = fire(backend.address, &direct(Case::Get), CONNECTIONS, time, rate).await?;
-    let shot = contender.shot(Case::Get);
-    let with = fire(contender.address, &shot, CONNECTIONS, time, rate).await?;
-    Ok(with.percentile_ms(0.99) - without.percentile_ms(0.99))
+) -> anyhow::Result<BTreeMap<Kind, HalfLoad>> {
+    let rate = Some(of.per_second / 2.0);
+    let (mut added, mut cpu) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+    for _ in 0..rounds {
+        let alone = fire(backend.address, &direct(Case::Get), CONNECTIONS, time, rate).await?;
+        for contender in contenders {
+            let (address, shot) = (contender.address, contender.shot(Case::Get));
+            let before = contender.cpu_seconds()?;
+            let score = fire(address, &shot, CONNECTIONS, time, rate).await?;
+            let cell = cell(&score, contender.cpu_seconds()? - before);
+            let added_ms = cell.p99_ms - alone.percentile_ms(0.99);
+            added.entry(contender.kind).or_default().push(added_ms);
+            cpu.entry(contender.kind).or_default().push(cell.cpu_micros);
+        }
+    }
+    let both = added.into_iter().zip(cpu.into_values());
+    let both = both.map(|((kind, added), cpu)| {
+        let figures = HalfLoad { added_p99_ms: middle(added), cpu_micros: middle(cpu) };
+        (kind, figures)
+    });
+    Ok(both.collect())
 }

@@ -1,10 +1,11 @@
 //! The figures for people, beside what they are to be.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::cases::Case;
 use super::contender::Kind;
-use super::measure::{Cell, Figures};
+use super::measure::{Cell, Figures, HalfLoad};
 
 /// Milliseconds that the gateway may add at half load, for 99 of 100 calls.
 const ADDED_P99_MS: f64 = 0.5;
@@ -19,7 +20,7 @@ const TWO_WORKERS: f64 = 1.1;
 type Figure = fn(&Cell) -> f64;
 
 /// The table, and the goals that can be judged by it.
-pub(super) fn text(figures: &Figures, cases: &[Case], added_p99_ms: Option<f64>) -> String {
+pub(super) fn text(figures: &Figures, cases: &[Case], half: &BTreeMap<Kind, HalfLoad>) -> String {
     let mut text = String::new();
     let columns: [(&str, Figure); 4] = [
         ("CPU microseconds of the process per request", |cell| cell.cpu_micros),
@@ -48,7 +49,17 @@ pub(super) fn text(figures: &Figures, cases: &[Case], added_p99_ms: Option<f64>)
         }
         text.push('\n');
     }
-    for goal in goals(figures, added_p99_ms) {
+    if !half.is_empty() {
+        let title = "get at half the load of the first";
+        let _ = writeln!(text, "{title:<46}{:>10}{:>10}", "us", "+p99, ms");
+        for kind in Kind::ALL {
+            let Some(HalfLoad { added_p99_ms, cpu_micros }) = half.get(&kind) else { continue };
+            let name = kind.name();
+            let _ = writeln!(text, "  {name:<44}{cpu_micros:>10.1}{added_p99_ms:>10.2}");
+        }
+        text.push('\n');
+    }
+    for goal in goals(figures, half) {
         let _ = writeln!(text, "{:<7} {}", if goal.met { "met" } else { "missed" }, goal.text);
     }
     text.trim_end().to_owned()
@@ -59,7 +70,7 @@ struct Goal {
     text: String,
 }
 
-fn goals(figures: &Figures, added_p99_ms: Option<f64>) -> Vec<Goal> {
+fn goals(figures: &Figures, half: &BTreeMap<Kind, HalfLoad>) -> Vec<Goal> {
     let cpu = |case, kind| figures.get(&(case, kind)).map(|cell| cell.cpu_micros);
     let beside = |case: Case, peer: Kind, most: f64| {
         let ratio = cpu(case, Kind::MainstayOn)? / cpu(case, peer)?;
@@ -94,7 +105,7 @@ fn goals(figures: &Figures, added_p99_ms: Option<f64>) -> Vec<Goal> {
         let text = format!("two workers: {TWO_WORKERS} x one: {ratio:.2}");
         goals.push(Goal { met: ratio <= TWO_WORKERS, text });
     }
-    if let Some(added) = added_p99_ms {
+    if let Some(added) = half.get(&Kind::MainstayOn).map(|half| half.added_p99_ms) {
         let text = format!("{ADDED_P99_MS} ms added at half load, p99: {added:.2}");
         goals.push(Goal { met: added <= ADDED_P99_MS, text });
     }

@@ -3,9 +3,11 @@
 //! Two random choices spread load nearly as well as looking at all instances, and they do not send
 //! everybody to the same one at the same time.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use super::endpoint::{Admission, Attempt, Endpoint};
@@ -15,21 +17,35 @@ use crate::kernel::telemetry::metrics::EndpointStates;
 /// How long a call waits for an instance to appear or to be admitted again before it fails.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The instances of one service.
+/// The instances of one service. Calls read what is known without waiting for one another.
 pub(super) struct Balancer {
     service: String,
-    known: Mutex<Known>,
+    known: ArcSwap<Known>,
+    /// Held by who reads the registry anew.
+    refreshing: Mutex<()>,
 }
 
 struct Known {
+    /// Has seen what `endpoints` were made of.
     snapshot: watch::Receiver<Arc<Snapshot>>,
     endpoints: Vec<Arc<Endpoint>>,
-    read: bool,
 }
 
 /// What to wait for while no instance can be used.
 struct NoEndpoint {
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// When the next ejected instance may be tried.
+    next_trial: Option<Instant>,
+}
+
+/// The instances, by how willingly they are used.
+#[derive(Default)]
+struct Choices<'a> {
+    /// Those of `admitted` that the call has not tried.
+    fresh: Vec<&'a Arc<Endpoint>>,
+    admitted: Vec<&'a Arc<Endpoint>>,
+    /// Those to be used when there is nothing else.
+    rest: Vec<&'a Arc<Endpoint>>,
     /// When the next ejected instance may be tried.
     next_trial: Option<Instant>,
 }
@@ -48,8 +64,9 @@ impl Patience {
 
 impl Balancer {
     pub(super) fn new(service: &str, registry: &dyn Registry) -> Self {
-        let known = Known { snapshot: registry.watch(), endpoints: Vec::new(), read: false };
-        Self { service: service.to_owned(), known: Mutex::new(known) }
+        let known = Known::read(service, registry.watch(), &[]);
+        let known = ArcSwap::from_pointee(known);
+        Self { service: service.to_owned(), known, refreshing: Mutex::default() }
     }
 
     pub(super) fn service(&self) -> &str {
@@ -58,8 +75,7 @@ impl Balancer {
 
     /// How many instances take calls, are being tried, and are left out.
     pub(super) fn endpoint_states(&self) -> EndpointStates {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.refresh(&self.service);
+        let known = self.known();
         let (now, mut states) = (Instant::now(), EndpointStates::default());
         for endpoint in &known.endpoints {
             match endpoint.admission(now) {
@@ -103,73 +119,113 @@ impl Balancer {
     }
 
     fn last_resort(&self) -> Option<Attempt> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.endpoints.iter().find_map(Endpoint::start_early_trial)
+        self.known().endpoints.iter().find_map(Endpoint::start_early_trial)
     }
 
     fn choose(&self, tried: &[Arc<Endpoint>]) -> Result<Attempt, NoEndpoint> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.refresh(&self.service);
+        let known = self.known();
         let now = Instant::now();
-        let (mut fresh, mut admitted, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        let mut next_trial: Option<Instant> = None;
-        for endpoint in &known.endpoints {
+        // Nearly always all may be used.
+        if tried.is_empty()
+            && let Some(endpoint) = less_busy_of_two(&known.endpoints)
+            && endpoint.admission(now) == Admission::Admitted
+            && let Some(attempt) = endpoint.start()
+        {
+            return Ok(attempt);
+        }
+        loop {
+            let choices = Choices::of(&known.endpoints, tried, now);
+            let admitted = less_busy_of_two(&choices.fresh);
+            return match admitted.or_else(|| less_busy_of_two(&choices.admitted)) {
+                Some(endpoint) => match endpoint.start() {
+                    Some(attempt) => Ok(attempt),
+                    // Another call has begun to try it since.
+                    None => continue,
+                },
+                None => match less_busy_of_two(&choices.rest) {
+                    Some(endpoint) => Ok(endpoint.join()),
+                    None => {
+                        let (snapshot, next_trial) = (known.snapshot.clone(), choices.next_trial);
+                        Err(NoEndpoint { snapshot, next_trial })
+                    }
+                },
+            };
+        }
+    }
+
+    /// What is known, by the registry of now.
+    fn known(&self) -> Guard<Arc<Known>> {
+        let known = self.known.load();
+        if !known.is_old() {
+            return known;
+        }
+        let _turn = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load();
+        // Somebody else may have read it meanwhile.
+        if known.is_old() {
+            let read = Known::read(&self.service, known.snapshot.clone(), &known.endpoints);
+            self.known.store(Arc::new(read));
+        }
+        self.known.load()
+    }
+}
+
+impl<'a> Choices<'a> {
+    fn of(endpoints: &'a [Arc<Endpoint>], tried: &[Arc<Endpoint>], now: Instant) -> Self {
+        let mut choices = Self::default();
+        for endpoint in endpoints {
             match endpoint.admission(now) {
                 Admission::Admitted => {
-                    admitted.push(endpoint);
+                    choices.admitted.push(endpoint);
                     if !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)) {
-                        fresh.push(endpoint);
+                        choices.fresh.push(endpoint);
                     }
                 }
-                Admission::OnTrial | Admission::Failing => rest.push(endpoint),
+                Admission::OnTrial | Admission::Failing => choices.rest.push(endpoint),
                 Admission::Ejected(until) => {
-                    next_trial = Some(next_trial.map_or(until, |next| next.min(until)));
+                    let next = choices.next_trial.map_or(until, |next| next.min(until));
+                    choices.next_trial = Some(next);
                 }
             }
         }
-        let choice = less_busy_of_two(&fresh)
-            .or_else(|| less_busy_of_two(&admitted))
-            .or_else(|| less_busy_of_two(&rest));
-        match choice {
-            // Started under the lock, so that no two calls take the same trial.
-            Some(endpoint) => Ok(endpoint.start()),
-            None => Err(NoEndpoint { snapshot: known.snapshot.clone(), next_trial }),
-        }
+        choices
     }
 }
 
 impl Known {
-    /// Follows the registry. An instance that stays keeps what is known of it; one that went and
+    /// Reads the registry. An instance that stays keeps what is known of it; one that went and
     /// came back starts anew.
-    fn refresh(&mut self, service: &str) {
-        if self.read && !self.snapshot.has_changed().unwrap_or(false) {
-            return;
-        }
-        self.read = true;
-        let snapshot = Arc::clone(&self.snapshot.borrow_and_update());
-        let instances = snapshot.get(service).map(Vec::as_slice).unwrap_or_default();
-        let before = std::mem::take(&mut self.endpoints);
-        self.endpoints = instances
-            .iter()
-            .map(|instance| {
-                let same = before.iter().find(|endpoint| {
-                    endpoint.id == instance.id && endpoint.address == instance.address
-                });
-                same.cloned()
-                    .unwrap_or_else(|| Arc::new(Endpoint::new(&instance.id, &instance.address)))
-            })
-            .collect();
+    fn read(
+        service: &str,
+        mut snapshot: watch::Receiver<Arc<Snapshot>>,
+        before: &[Arc<Endpoint>],
+    ) -> Self {
+        let seen = Arc::clone(&snapshot.borrow_and_update());
+        let instances = seen.get(service).map(Vec::as_slice).unwrap_or_default();
+        let endpoints = instances.iter().map(|instance| {
+            let same = before.iter().find(|endpoint| {
+                endpoint.id == instance.id && endpoint.address == instance.address
+            });
+            same.cloned()
+                .unwrap_or_else(|| Arc::new(Endpoint::new(&instance.id, &instance.address)))
+        });
+        Self { endpoints: endpoints.collect(), snapshot }
+    }
+
+    fn is_old(&self) -> bool {
+        self.snapshot.has_changed().unwrap_or(false)
     }
 }
 
-fn less_busy_of_two<'a>(endpoints: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {
+fn less_busy_of_two<E: Borrow<Arc<Endpoint>>>(endpoints: &[E]) -> Option<&Arc<Endpoint>> {
     match endpoints {
         [] => None,
-        [only] => Some(only),
+        [only] => Some(only.borrow()),
         many => {
             let first = rand::random_range(0..many.len());
             let step = rand::random_range(1..many.len());
-            let (first, second) = (many[first], many[(first + step) % many.len()]);
+            let (first, second) =
+                (many[first].borrow(), many[(first + step) % many.len()].borrow());
             Some(if second.in_flight() < first.in_flight() { second } else { first })
         }
     }

@@ -4,7 +4,7 @@
 //! fails several times in a row soon after. The wait before the next try doubles and is jittered.
 //! When it is over, a single call tries the instance; if that succeeds, all may.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub(super) struct Endpoint {
     /// The connections for whole messages.
     pub(super) lines: Lines,
     in_flight: AtomicUsize,
+    /// Whether `breaker` has anything to say: while all goes well no call waits for its lock.
+    is_troubled: AtomicBool,
     breaker: Mutex<Breaker>,
 }
 
@@ -59,6 +61,7 @@ impl Endpoint {
             address: address.to_owned(),
             lines: Lines::new(),
             in_flight: AtomicUsize::new(0),
+            is_troubled: AtomicBool::new(false),
             breaker: Mutex::default(),
         }
     }
@@ -69,6 +72,9 @@ impl Endpoint {
     }
 
     pub(super) fn admission(&self, now: Instant) -> Admission {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return Admission::Admitted;
+        }
         let breaker = self.breaker();
         match breaker.ejected_until {
             None => Admission::Admitted,
@@ -84,14 +90,24 @@ impl Endpoint {
         self.breaker().ejected_until.is_some()
     }
 
-    /// Starts a call, which ends when the guard is dropped.
-    pub(super) fn start(self: &Arc<Self>) -> Attempt {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Starts a call, which ends when the guard is dropped; as the trial where the instance is due for one.
+    /// `None` while another call tries it.
+    pub(super) fn start(self: &Arc<Self>) -> Option<Attempt> {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return Some(self.join());
+        }
         let mut breaker = self.breaker();
-        let trial = breaker.ejected_until.is_some_and(|until| until <= Instant::now());
-        breaker.trial_under_way |= trial;
-        drop(breaker);
-        Attempt { endpoint: Arc::clone(self), trial, last_resort: false }
+        let is_due = breaker.ejected_until.is_some_and(|until| until <= Instant::now());
+        if is_due && breaker.trial_under_way {
+            return None;
+        }
+        breaker.trial_under_way |= is_due;
+        Some(self.attempt(is_due, false))
+    }
+
+    /// Starts a call beside those that are under way, whatever is known of the instance.
+    pub(super) fn join(self: &Arc<Self>) -> Attempt {
+        self.attempt(false, false)
     }
 
     /// Starts a call at an ejected instance before its time, when there is nothing else. One such
@@ -102,8 +118,19 @@ impl Endpoint {
             return None;
         }
         breaker.trial_under_way = true;
+        Some(self.attempt(true, true))
+    }
+
+    fn attempt(self: &Arc<Self>, trial: bool, last_resort: bool) -> Attempt {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Attempt { endpoint: Arc::clone(self), trial: true, last_resort: true })
+        Attempt { endpoint: Arc::clone(self), trial, last_resort }
+    }
+
+    /// Notes something in the breaker.
+    fn note(&self, note: impl FnOnce(&mut Breaker)) {
+        let mut breaker = self.breaker();
+        note(&mut breaker);
+        self.is_troubled.store(!breaker.is_well(), Ordering::Release);
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -131,24 +158,24 @@ impl Attempt {
 
     /// The instance answered.
     pub(super) fn succeeded(&self) {
-        let mut breaker = self.endpoint.breaker();
-        if breaker.failures > 0 || breaker.ejected_until.is_some() {
-            *breaker = Breaker::default();
+        if self.endpoint.is_troubled.load(Ordering::Acquire) {
+            self.endpoint.note(|breaker| *breaker = Breaker::default());
         }
     }
 
     /// The instance could not be reached.
     pub(super) fn unreachable(&self, cause: &str) {
-        self.endpoint.breaker().eject(false, &self.endpoint.id, cause);
+        self.endpoint.note(|breaker| breaker.eject(false, &self.endpoint.id, cause));
     }
 
     /// The instance can be reached, but answered UNAVAILABLE, too late, or broke off.
     pub(super) fn failed(&self) {
-        let mut breaker = self.endpoint.breaker();
-        breaker.failures += 1;
-        if breaker.failures >= FAILURES_TO_EJECT {
-            breaker.eject(true, &self.endpoint.id, "it failed several times in a row");
-        }
+        self.endpoint.note(|breaker| {
+            breaker.failures += 1;
+            if breaker.failures >= FAILURES_TO_EJECT {
+                breaker.eject(true, &self.endpoint.id, "it failed several times in a row");
+            }
+        });
     }
 }
 
@@ -162,6 +189,11 @@ impl Drop for Attempt {
 }
 
 impl Breaker {
+    /// Whether nothing is held against the instance.
+    fn is_well(&self) -> bool {
+        self.failures == 0 && self.ejected_until.is_none()
+    }
+
     /// Many calls fail together when an instance goes: only the first of them counts.
     fn eject(&mut self, reachable: bool, instance: &str, cause: &str) {
         let now = Instant::now();
@@ -192,15 +224,16 @@ mod tests {
     #[test]
     fn an_unreachable_instance_is_ejected_at_once_and_comes_back_by_one_trial() {
         let endpoint = endpoint();
-        endpoint.start().unreachable("refused");
+        endpoint.join().unreachable("refused");
         let Admission::Ejected(until) = endpoint.admission(Instant::now()) else {
             panic!("not ejected")
         };
         assert_eq!(endpoint.admission(until), Admission::Admitted);
 
         std::thread::sleep(until.saturating_duration_since(Instant::now()));
-        let trial = endpoint.start();
+        let trial = endpoint.start().unwrap();
         assert_eq!(endpoint.admission(Instant::now()), Admission::OnTrial);
+        assert!(endpoint.start().is_none(), "one call tries it");
         trial.succeeded();
         assert_eq!(endpoint.admission(Instant::now()), Admission::Admitted);
         drop(trial);
@@ -210,7 +243,7 @@ mod tests {
     #[test]
     fn an_instance_that_answers_is_given_a_few_failures() {
         let endpoint = endpoint();
-        let attempt = endpoint.start();
+        let attempt = endpoint.start().unwrap();
         for _ in 1..FAILURES_TO_EJECT {
             attempt.failed();
             assert_eq!(endpoint.admission(Instant::now()), Admission::Admitted);
@@ -222,7 +255,7 @@ mod tests {
     #[test]
     fn calls_that_fail_together_eject_once() {
         let endpoint = endpoint();
-        let attempts: Vec<_> = (0..64).map(|_| endpoint.start()).collect();
+        let attempts: Vec<_> = (0..64).map(|_| endpoint.join()).collect();
         attempts.iter().for_each(|attempt| attempt.unreachable("refused"));
         assert_eq!(endpoint.breaker().ejections, 1);
     }

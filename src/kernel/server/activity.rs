@@ -92,17 +92,26 @@ impl Activity {
     }
 }
 
-/// A request, from its headers to the last byte of its reply.
-pub(super) struct InFlight {
-    activity: Arc<Activity>,
-    state: Arc<State>,
+/// A connection as its requests see it. They hold this one thing of their own connection, rather than
+/// what all connections share.
+pub(super) struct Connection {
+    pub(super) activity: Activity,
+    pub(super) state: Arc<State>,
 }
 
+/// A request, from its headers to the last byte of its reply.
+pub(super) struct InFlight(Arc<Connection>);
+
 impl InFlight {
-    pub(super) fn start(activity: &Arc<Activity>, state: &Arc<State>) -> Self {
-        activity.begin();
-        state.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { activity: Arc::clone(activity), state: Arc::clone(state) }
+    pub(super) fn start(connection: &Arc<Connection>) -> Self {
+        connection.activity.begin();
+        connection.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+
+    /// Whether the client is to go when it has its reply.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.state.leaving.load(Ordering::Relaxed)
     }
 
     pub(super) fn until_sent(self, response: Response<Body>) -> Response<Guarded> {
@@ -118,8 +127,8 @@ impl std::fmt::Debug for InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.activity.end();
-        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.activity.end();
+        self.0.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Version};
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::activity::{Activity, InFlight};
+use super::activity::{Activity, Connection, InFlight};
 use super::app::App;
 use super::listener::State;
 use crate::kernel::settings::ServerLimits;
@@ -114,16 +115,16 @@ pub(super) struct Acceptance {
     pub(super) state: Arc<State>,
 }
 
-/// Serves a connection until it ends or is to end.
-pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
-    let aborted = acceptance.state.aborted.clone();
-    tokio::select! {
-        () = aborted.cancelled() => {}
-        () = handshake(tcp, address, acceptance) => {}
-    }
+/// Why a connection ends while its client would stay.
+enum End {
+    /// It is over at once.
+    Now,
+    /// What is under way is answered first.
+    InOrder,
 }
 
-async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
+/// Serves a connection until it ends or is to end.
+pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
     // Fails only on a socket that is gone already, which the first read will tell.
     let _ = tcp.set_nodelay(true);
     let Some(tls) = acceptance.tls.as_ref().map(ServerTls::acceptor) else {
@@ -131,6 +132,7 @@ async fn handshake(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptan
         return requests(tcp, peer, acceptance).await;
     };
     let accepted = tokio::select! {
+        () = acceptance.state.aborted.cancelled() => return,
         () = acceptance.state.draining.cancelled() => return,
         accepted = tokio::time::timeout(acceptance.limits.handshake_timeout, tls.accept(tcp)) => {
             accepted
@@ -157,21 +159,22 @@ async fn requests<I>(io: I, peer: Peer, acceptance: Arc<Acceptance>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Arc::new(Activity::new());
-    let ending = acceptance.state.ending();
+    let state = Arc::clone(&acceptance.state);
+    let ending = state.ending();
+    let shared = Arc::new(Connection { activity: Activity::new(), state });
     let service = service_fn(|mut request: Request<Incoming>| {
-        let guard = InFlight::start(&activity, &acceptance.state);
+        let guard = InFlight::start(&shared);
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(ending.clone());
         if *request.method() == Method::CONNECT {
-            let open = Open { _guard: Arc::new(InFlight::start(&activity, &acceptance.state)) };
+            let open = Open { _guard: Arc::new(InFlight::start(&shared)) };
             request.extensions_mut().insert(open);
         }
-        let state = (request.version() < Version::HTTP_2).then(|| Arc::clone(&acceptance.state));
+        let is_http1 = request.version() < Version::HTTP_2;
         let reply = acceptance.app.answer(request.map(Body::new));
         async move {
             let mut response = reply.await;
-            if state.is_some_and(|state| state.leaving.load(Ordering::Relaxed)) {
+            if is_http1 && guard.is_last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(guard.until_sent(response))
@@ -180,18 +183,27 @@ where
     let builder = builder(&acceptance);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
+    let Connection { activity, state } = &*shared;
+    let draining = async {
+        state.draining.cancelled().await;
+        activity.begun(FIRST_REQUEST_GRACE).await;
+    };
+    // Each is looked at when it is woken, and not with every request: their locks are everybody's.
+    let mut ends = FuturesUnordered::from_iter([
+        state.aborted.cancelled().map(|()| End::Now).boxed(),
+        activity.silent(acceptance.limits.header_read_timeout).map(|()| End::Now).boxed(),
+        activity.quiet(IDLE_TIMEOUT).map(|()| End::InOrder).boxed(),
+        draining.map(|()| End::InOrder).boxed(),
+    ]);
     tokio::select! {
+        biased;
         // Errors are the client's: it broke off, or spoke no HTTP.
         _ = connection.as_mut() => return,
-        () = activity.silent(acceptance.limits.header_read_timeout) => return,
-        () = activity.quiet(IDLE_TIMEOUT) => {}
-        () = async {
-            acceptance.state.draining.cancelled().await;
-            activity.begun(FIRST_REQUEST_GRACE).await;
-        } => {}
+        end = ends.next() => if matches!(end, Some(End::Now)) { return },
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
+        () = state.aborted.cancelled() => {}
         _ = connection.as_mut() => {}
         () = activity.quiet(DRAIN_GRACE) => {}
     }

@@ -105,6 +105,12 @@ fn goals(figures: &Figures, half: &BTreeMap<Kind, HalfLoad>) -> Vec<Goal> {
         let text = format!("two workers: {TWO_WORKERS} x one: {ratio:.2}");
         goals.push(Goal { met: ratio <= TWO_WORKERS, text });
     }
+    let cpu_at_half = |kind| half.get(&kind).map(|half| half.cpu_micros);
+    if let Some((one, two)) = cpu_at_half(Kind::MainstayOn).zip(cpu_at_half(Kind::MainstayTwo)) {
+        let ratio = two / one;
+        let text = format!("two workers at the same load: {TWO_WORKERS} x one: {ratio:.2}");
+        goals.push(Goal { met: ratio <= TWO_WORKERS, text });
+    }
     if let Some(added) = half.get(&Kind::MainstayOn).map(|half| half.added_p99_ms) {
         let text = format!("{ADDED_P99_MS} ms added at half load, p99: {added:.2}");
         goals.push(Goal { met: added <= ADDED_P99_MS, text });

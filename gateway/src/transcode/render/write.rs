@@ -340,7 +340,11 @@ impl<'p> Writer<'p> {
             Kind::Fixed64 => self.quoted_number(reader.fixed64()?),
             Kind::Sfixed32 => self.number(reader.fixed32()? as i32),
             Kind::Sfixed64 => self.quoted_number(reader.fixed64()? as i64),
-            Kind::Bool => self.json(reader.varint()? != 0),
+            Kind::Bool => {
+                let text: &[u8] = if reader.varint()? != 0 { b"true" } else { b"false" };
+                self.out.put(text);
+                Ok(())
+            }
             Kind::String => self.text(reader),
             Kind::Bytes => self.base64(reader.bytes()?),
             Kind::Enum(place) => self.enumerated(place, reader.varint()? as i32),

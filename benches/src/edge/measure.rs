@@ -107,7 +107,7 @@ pub(super) async fn half_load(
     time: Duration,
 ) -> anyhow::Result<BTreeMap<Kind, HalfLoad>> {
     let rate = Some(of.per_second / 2.0);
-    let (mut added, mut cpu) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+    let mut figures: BTreeMap<Kind, Vec<HalfLoad>> = BTreeMap::new();
     for _ in 0..rounds {
         let alone = fire(backend.address, &direct(Case::Get), CONNECTIONS, time, rate).await?;
         for contender in contenders {
@@ -115,15 +115,15 @@ pub(super) async fn half_load(
             let before = contender.cpu_seconds()?;
             let score = fire(address, &shot, CONNECTIONS, time, rate).await?;
             let cell = cell(&score, contender.cpu_seconds()? - before);
-            let added_ms = cell.p99_ms - alone.percentile_ms(0.99);
-            added.entry(contender.kind).or_default().push(added_ms);
-            cpu.entry(contender.kind).or_default().push(cell.cpu_micros);
+            figures.entry(contender.kind).or_default().push(HalfLoad {
+                added_p99_ms: cell.p99_ms - alone.percentile_ms(0.99),
+                cpu_micros: cell.cpu_micros,
+            });
         }
     }
-    let both = added.into_iter().zip(cpu.into_values());
-    let both = both.map(|((kind, added), cpu)| {
-        let figures = HalfLoad { added_p99_ms: middle(added), cpu_micros: middle(cpu) };
-        (kind, figures)
-    });
-    Ok(both.collect())
+    let median = |rounds: Vec<HalfLoad>| HalfLoad {
+        added_p99_ms: middle(rounds.iter().map(|half| half.added_p99_ms).collect()),
+        cpu_micros: middle(rounds.iter().map(|half| half.cpu_micros).collect()),
+    };
+    Ok(figures.into_iter().map(|(kind, rounds)| (kind, median(rounds))).collect())
 }

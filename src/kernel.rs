@@ -14,6 +14,7 @@
 //! | [`token`] | verification of access tokens |
 //! | [`tls`] | certificates and identities of the mesh, and those of the edge |
 //! | `changes` | files that change while the process runs |
+//! | `grown` | maps that are read on every call and hardly ever grow |
 //! | `cores` | threads with a runtime each, over which connections are spread |
 //! | [`events`] | envelope, outbox, relay, inbox, consumer, dead letters |
 //! | [`jobs`] | durable jobs and schedules with leases |
@@ -39,6 +40,7 @@ pub mod database;
 pub mod error;
 pub mod events;
 pub mod failpoint;
+mod grown;
 pub mod health;
 pub mod jobs;
 pub mod lifecycle;

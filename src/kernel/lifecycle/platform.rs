@@ -1,8 +1,7 @@
 //! What the kernel hands to a service: its settings, and a handle on every room.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +11,7 @@ use crate::kernel::cache::{Cache, LocalCache, RedisCache};
 use crate::kernel::channel::MeshChannel;
 use crate::kernel::database::Database;
 use crate::kernel::events::{Consumers, EventBus, PreparedBus, open_bus};
+use crate::kernel::grown::Grown;
 use crate::kernel::health::Readiness;
 use crate::kernel::policy::PolicyTable;
 use crate::kernel::redis::Redis;
@@ -49,7 +49,7 @@ pub(super) struct Kernel {
     pub(super) shutdown: CancellationToken,
     /// The policies of the contracts, known once the module is: channels are made before.
     pub(super) policies: Arc<OnceLock<Arc<PolicyTable>>>,
-    channels: Mutex<BTreeMap<String, MeshChannel>>,
+    channels: Grown<String, MeshChannel>,
     cache: OnceLock<Arc<dyn Cache>>,
     database_used: AtomicBool,
 }
@@ -86,7 +86,7 @@ impl Kernel {
             draining: CancellationToken::new(),
             shutdown,
             policies: Arc::default(),
-            channels: Mutex::default(),
+            channels: Grown::default(),
             database_used: AtomicBool::new(false),
             settings,
         })
@@ -112,8 +112,7 @@ impl Kernel {
     }
 
     fn channel(&self, service: &str) -> MeshChannel {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.entry(service.to_owned()).or_insert_with(|| self.new_channel(service)).clone()
+        self.channels.get(service, || self.new_channel(service))
     }
 
     fn new_channel(&self, service: &str) -> MeshChannel {

@@ -3,13 +3,14 @@
 //! Of each kind of record, which is one place in the code, so many a second are written. The rest is counted,
 //! and the count told within a second.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tracing::Metadata;
 use tracing::callsite::Identifier;
+
+use crate::kernel::grown::Grown;
 
 /// How often it is told what was left out.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,7 +20,7 @@ pub(in crate::kernel::telemetry) struct Bursts {
     /// How many of one kind are written in a second; 0 for all.
     most: u32,
     begun: Instant,
-    kinds: RwLock<HashMap<Identifier, Arc<Kind>>>,
+    kinds: Grown<Identifier, Arc<Kind>>,
 }
 
 struct Kind {
@@ -31,7 +32,7 @@ struct Kind {
 
 impl Bursts {
     pub(in crate::kernel::telemetry) fn new(most: u32) -> Arc<Self> {
-        Arc::new(Self { most, begun: Instant::now(), kinds: RwLock::default() })
+        Arc::new(Self { most, begun: Instant::now(), kinds: Grown::default() })
     }
 
     /// Whether one more record of this kind is written now.
@@ -53,23 +54,18 @@ impl Bursts {
     }
 
     fn kind(&self, metadata: &'static Metadata<'static>) -> Arc<Kind> {
-        let id = metadata.callsite();
-        let known = self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        known.unwrap_or_else(|| {
-            let kind = || Kind {
-                metadata,
-                second: AtomicU64::new(0),
-                in_second: AtomicU32::new(0),
-                left_out: AtomicU64::new(0),
-            };
-            let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kinds.entry(id).or_insert_with(|| Arc::new(kind())))
-        })
+        let kind = || Kind {
+            metadata,
+            second: AtomicU64::new(0),
+            in_second: AtomicU32::new(0),
+            left_out: AtomicU64::new(0),
+        };
+        self.kinds.get(&metadata.callsite(), || Arc::new(kind()))
     }
 
     /// What was left out since this was asked before.
     fn left_out(&self) -> Vec<(&'static Metadata<'static>, u64)> {
-        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let kinds = self.kinds.all();
         let counts =
             kinds.values().map(|kind| (kind.metadata, kind.left_out.swap(0, Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()

@@ -1,7 +1,7 @@
 //! Metrics of gRPC calls, of what is refused, and of what fails.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::trace::TraceId;
@@ -16,8 +16,12 @@ use tonic::Code;
 
 use super::active::Active;
 use super::exemplars::Exemplars;
-use super::histogram::{Histograms, durations};
+use super::histogram::{Histogram, Histograms, durations};
 use crate::kernel::error::{Error, ErrorClass};
+use crate::kernel::grown::Grown;
+
+/// How many status codes gRPC has, from 0 on.
+const CODES: usize = 17;
 
 /// The panics of this process. A panic hook has no handle on anything.
 static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
@@ -103,6 +107,8 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Durations {
     counted: Histograms<RpcLabels>,
+    /// The series of each method, by status code, in which they are found without a lock.
+    series: Grown<String, Arc<[OnceLock<Histogram>; CODES]>>,
     seen: Exemplars<RpcLabels>,
 }
 
@@ -152,11 +158,11 @@ impl Calls {
         elapsed: Duration,
         trace: Option<TraceId>,
     ) {
-        self.server.took(&RpcLabels::new(method, code), elapsed, trace);
+        self.server.took(method, code, elapsed, trace);
     }
 
     pub(super) fn made(&self, method: &str, code: Code, elapsed: Duration, trace: Option<TraceId>) {
-        self.client.took(&RpcLabels::new(method, code), elapsed, trace);
+        self.client.took(method, code, elapsed, trace);
     }
 
     pub(super) fn begin(&self) -> Active {
@@ -185,13 +191,16 @@ impl Calls {
 
 impl Durations {
     fn new() -> Self {
-        Self { counted: durations(), seen: Exemplars::new() }
+        Self { counted: durations(), series: Grown::default(), seen: Exemplars::new() }
     }
 
-    fn took(&self, labels: &RpcLabels, elapsed: Duration, trace: Option<TraceId>) {
-        self.counted.get_or_create(labels).took(elapsed);
+    fn took(&self, method: &str, code: Code, elapsed: Duration, trace: Option<TraceId>) {
+        let labels = || RpcLabels::new(method, code);
+        let series = self.series.get(method, Arc::default);
+        let counted = || self.counted.get_or_create_owned(&labels());
+        series[code as usize].get_or_init(counted).took(elapsed);
         if let Some(trace) = trace {
-            self.seen.took(labels, elapsed, trace);
+            self.seen.took(&labels(), elapsed, trace);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`current`], and the client channel hands it on: request id, trace, user and deadline.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::kernel::error::{Error, Result, UNAUTHENTICATED};
 
@@ -49,6 +49,14 @@ impl Call {
             None => format!("service:{}", self.peer),
         }
     }
+}
+
+/// A new id of a request: a UUIDv7. Not `Uuid::now_v7`, which takes a lock of the whole process so that ids of
+/// one millisecond are in order; that of requests does not matter.
+pub fn new_request_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = since.as_millis() as u64;
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid().to_string()
 }
 
 /// The call that is being served by this task; `None` in consumers, jobs and at start.

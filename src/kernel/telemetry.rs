@@ -76,6 +76,10 @@ impl Telemetry {
             .with_tracer(provider.tracer(service))
             .with_location(false)
             .with_threads(false)
+            // Who asks for the place in a trace asks the span for it. To make it known by other means, and to
+            // time each poll, would cost every request more than all else that is done for its span.
+            .with_context_activation(false)
+            .with_tracked_inactivity(false)
             .with_filter(FilterFn::new(is_traced).with_max_level_hint(LevelFilter::INFO));
         let bursts = log::Bursts::new(settings.log_burst);
         let log = log::LogLayer::new(service, settings.log_format, Arc::clone(&bursts));

@@ -1,20 +1,20 @@
 //! What a reply may be kept for and how it is asked for again: `ETag` and conditional requests
 //! (RFC 9110, sections 8.8.3 and 13), `Cache-Control` (RFC 9111, section 5.2).
 //!
-//! Replies of methods without side effects to GET and HEAD have a validator: the resource's own `etag`,
+//! Replies of methods without side effects to GET and HEAD, over Connect too, have a validator: the resource's own `etag`,
 //! which is strong, or else a weak one that is made of what the service answered. The envelope's request
 //! id is in neither, since it is another each time. A request whose `If-None-Match` has the validator is
 //! answered 304; it has passed every policy, and the service was asked. There is no `Last-Modified`.
 
 use std::borrow::Cow;
 
-use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use mainstay::kernel::policy::{Access, Idempotency};
+use mainstay::kernel::policy::{Access, Idempotency, MethodPolicy};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::exchange::Exchange;
@@ -39,38 +39,41 @@ pub(super) fn tag(route: &Route, content: &[u8], response: &mut Response) {
 /// with the same tag is sent one of them for the other, and both are their own.
 pub(super) fn weak_tag(content: &[u8]) -> Option<HeaderValue> {
     let digest = URL_SAFE_NO_PAD.encode(xxh3_128(content).to_be_bytes());
-    HeaderValue::try_from(format!("W/\"{digest}\"")).ok()
+    HeaderValue::try_from(["W/\"", &digest, "\""].concat()).ok()
 }
 
 /// Says what the reply may be kept for, and leaves out what the caller has already.
 pub(super) fn finish(exchange: &Exchange, mut response: Response) -> Response {
-    let route = match &exchange.front {
-        Front::Rest(target) => Some(&*target.route),
-        _ => None,
+    let asks = match &exchange.front {
+        Front::Rest(target) => is_validated(&target.route),
+        // Only what has no side effects is a GET there.
+        Front::Connect(_) => exchange.head.method == Method::GET,
+        Front::Grpc { .. } => false,
     };
-    let kept = route.filter(|route| is_validated(route) && response.status() == StatusCode::OK);
+    let kept = Some(&*exchange.rpc.policy);
+    let kept = kept.filter(|_| asks && response.status() == StatusCode::OK);
     let rule = kept.map_or(Cow::Borrowed("no-store"), freshness);
     let headers = response.headers_mut();
     if let Ok(rule) = HeaderValue::try_from(&*rule) {
         headers.insert(CACHE_CONTROL, rule);
     }
-    let Some(route) = kept else { return response };
-    if has_user(route) {
+    let Some(policy) = kept else { return response };
+    if has_user(policy) {
         headers.append(VARY, HeaderValue::from_static("authorization, x-api-key"));
     }
     not_modified(&exchange.head.headers, response)
 }
 
-fn has_user(route: &Route) -> bool {
-    !matches!(route.rpc.policy.access, Access::Public | Access::Webhook)
+fn has_user(policy: &MethodPolicy) -> bool {
+    !matches!(policy.access, Access::Public | Access::Webhook)
 }
 
 /// What is a user's own is not stored unless the contract says so; everything else is asked for anew.
-fn freshness(route: &Route) -> Cow<'static, str> {
-    match &route.rpc.policy.cache {
+fn freshness(policy: &MethodPolicy) -> Cow<'static, str> {
+    match &policy.cache {
         Some(rule) if rule.shared => format!("public, max-age={}", rule.max_age.as_secs()).into(),
         Some(rule) => format!("private, max-age={}", rule.max_age.as_secs()).into(),
-        None if has_user(route) => "no-store".into(),
+        None if has_user(policy) => "no-store".into(),
         None => "no-cache".into(),
     }
 }
@@ -85,10 +88,20 @@ pub(super) fn not_modified(request: &HeaderMap, mut response: Response) -> Respo
         return response;
     }
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    *response.body_mut() = Body::empty();
-    response.headers_mut().remove(CONTENT_TYPE);
+    let size = std::mem::take(response.body_mut()).size_hint().exact();
+    let content_type = response.headers_mut().remove(CONTENT_TYPE);
     response.headers_mut().remove(CONTENT_LENGTH);
+    response.extensions_mut().insert(LeftOut { size, content_type });
     response
+}
+
+/// What a 304 stands for; an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct LeftOut {
+    /// How long the content is, where that is known.
+    pub(super) size: Option<u64>,
+    /// What the content is.
+    pub(super) content_type: Option<HeaderValue>,
 }
 
 /// Whether a line of `If-None-Match` names the tag, by weak comparison. What is no list of tags names

@@ -156,9 +156,12 @@ impl RateLimits {
 fn announce(row: &RateRow, decision: &Decision, reply: &mut HeaderMap) {
     reply.insert(RATELIMIT_POLICY, row.policy.clone());
     let wait = if decision.allowed { decision.reset_after } else { decision.retry_after };
-    let (class, remaining) = (&row.class, decision.remaining);
-    let state = format!("\"{class}\";r={remaining};t={}", whole_seconds(wait));
-    if let Ok(state) = HeaderValue::from_str(&state) {
+    let (mut remaining, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (remaining, seconds) =
+        (remaining.format(decision.remaining), seconds.format(whole_seconds(wait)));
+    // Every reply has it: put together from its pieces, not formatted.
+    let state = ["\"", &row.class, "\";r=", remaining, ";t=", seconds].concat();
+    if let Ok(state) = HeaderValue::try_from(state) {
         reply.insert(RATELIMIT, state);
     }
 }

@@ -6,7 +6,6 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::call::{self, Call};
-use uuid::Uuid;
 
 /// The header that carries the id, both ways.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,7 +18,7 @@ pub(crate) async fn assign<F: Future<Output = Response>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+    let id = given(request.headers()).unwrap_or_else(call::new_request_id);
     let echo = HeaderValue::from_str(&id);
     let call = Call { request_id: id, peer: String::new(), user: None, deadline: None };
     let mut response = call::scope(Arc::new(call), next(request)).await;

@@ -55,11 +55,12 @@ pub(super) fn complete(headers: &mut HeaderMap) {
 pub(super) fn set_timeout(headers: &mut HeaderMap, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
     // At most eight digits: microseconds reach 99 s, milliseconds a day.
-    let text = match u32::try_from(left.as_micros()) {
-        Ok(micros @ ..100_000_000) => format!("{micros}u"),
-        _ => format!("{}m", left.as_millis().min(99_999_999)),
+    let (amount, unit) = match u32::try_from(left.as_micros()) {
+        Ok(micros @ ..100_000_000) => (u128::from(micros), "u"),
+        _ => (left.as_millis().min(99_999_999), "m"),
     };
-    if let Ok(mut value) = HeaderValue::from_str(&text) {
+    let text = [itoa::Buffer::new().format(amount), unit].concat();
+    if let Ok(mut value) = HeaderValue::try_from(text) {
         value.set_sensitive(true);
         headers.insert(GRPC_TIMEOUT, value);
     }

@@ -299,7 +299,7 @@ pub enum TlsMode {
 pub struct TelemetrySettings {
     /// `json`, one object a line, or `text` for people. Default: `json`.
     pub log_format: LogFormat,
-    /// Which log records are kept, in the syntax of `tracing` filters. Default: `info`.
+    /// Which log records are kept: levels by target, such as `info,auth_svc=debug`. Default: `info`.
     pub log_filter: String,
     /// Address of an OTLP collector (gRPC) for traces, such as `http://127.0.0.1:4317`. Default:
     /// none, traces are not exported.

@@ -7,10 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
-use tracing::Subscriber;
-use tracing_subscriber::layer::Filter;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber, callsite};
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::{Context, Filter};
 
 /// The longest filter that is taken, in bytes.
 const LONGEST: usize = 1000;
@@ -29,7 +32,7 @@ struct Inner {
     /// What the settings say, with what is always quiet.
     base: String,
     stated: String,
-    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+    targets: Arc<ArcSwap<Targets>>,
     change: Mutex<Change>,
 }
 
@@ -63,17 +66,11 @@ pub struct Unfit {
 
 impl LogLevel {
     /// A filter for a layer, and what changes it. `quiet` is added before what the settings state.
-    pub(super) fn new<S: Subscriber>(
-        quiet: &str,
-        stated: &str,
-    ) -> Result<
-        (impl Filter<S> + Send + Sync + 'static, Self),
-        tracing_subscriber::filter::ParseError,
-    > {
+    pub(super) fn new(quiet: &str, stated: &str) -> Result<(ByTarget, Self), ParseError> {
         let base = format!("{quiet},{stated}");
-        let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&base)?);
-        let replace = Box::new(move |filter| handle.reload(filter));
-        let inner = Inner { base, stated: stated.to_owned(), replace, change: Mutex::default() };
+        let targets = Arc::new(ArcSwap::from_pointee(base.parse()?));
+        let filter = ByTarget(Arc::clone(&targets));
+        let inner = Inner { base, stated: stated.to_owned(), targets, change: Mutex::default() };
         Ok((filter, Self(Arc::new(inner))))
     }
 
@@ -151,12 +148,33 @@ impl LogLevel {
     }
 
     fn put(&self, filter: &str) -> Result<(), String> {
-        let filter = EnvFilter::try_new(filter).map_err(|fault| fault.to_string())?;
-        (self.0.replace)(filter).map_err(|fault| fault.to_string())
+        let targets = filter.parse::<Targets>().map_err(|fault| fault.to_string())?;
+        self.0.targets.store(Arc::new(targets));
+        // What was found for each place in the code is out of date.
+        callsite::rebuild_interest_cache();
+        Ok(())
     }
 
     fn change(&self) -> std::sync::MutexGuard<'_, Change> {
         self.0.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The filter itself, by target and level. It is asked for every span and record, and takes no lock, as
+/// one that could tell spans apart by their fields would.
+pub(super) struct ByTarget(Arc<ArcSwap<Targets>>);
+
+impl<S: Subscriber> Filter<S> for ByTarget {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        Filter::<S>::enabled(&**self.0.load(), metadata, context)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        Filter::<S>::callsite_enabled(&**self.0.load(), metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Filter::<S>::max_level_hint(&**self.0.load())
     }
 }
 

@@ -7,12 +7,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
 
 use super::subject;
 use crate::kernel::call;
@@ -33,12 +34,12 @@ impl LogLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogLayer {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if !self.bursts.admit(event.metadata()) {
             return;
         }
-        let record = Record::of(self.service, event);
+        let record = Record::of(self.service, event, Ids::of(event, &context));
         let line = match self.format {
             LogFormat::Json => record.json(),
             LogFormat::Text => record.text(),
@@ -59,7 +60,7 @@ struct Record {
 }
 
 impl Record {
-    fn of(service: &'static str, event: &Event<'_>) -> Self {
+    fn of(service: &'static str, event: &Event<'_>, ids: Ids) -> Self {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
@@ -69,7 +70,7 @@ impl Record {
             level: metadata.level().as_str(),
             target: metadata.target().to_owned(),
             fields,
-            ids: Ids::current(),
+            ids,
         }
     }
 
@@ -108,17 +109,18 @@ impl Record {
     }
 }
 
-/// Trace and span of the entered span, request and hashed user of the current call.
+/// Trace and span of the span in which an event happened, request and hashed user of the current call.
 #[derive(Clone, Debug, Default)]
 pub struct Ids(Vec<(&'static str, String)>);
 
 impl Ids {
-    /// Those that hold here.
-    pub(super) fn current() -> Self {
+    /// Those of an event that is happening.
+    pub(super) fn of<S: Subscriber + for<'a> LookupSpan<'a>>(
+        event: &Event<'_>,
+        context: &Context<'_, S>,
+    ) -> Self {
         let mut ids = Vec::with_capacity(4);
-        let context = opentelemetry::Context::current();
-        let span = context.span().span_context().clone();
-        if span.is_valid() {
+        if let Some(span) = traced(event, context) {
             ids.push(("trace_id", span.trace_id().to_string()));
             ids.push(("span_id", span.span_id().to_string()));
         }
@@ -134,6 +136,19 @@ impl Ids {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, id)| id.as_str())
     }
+}
+
+/// The place in a trace of an event: that of the innermost span around it that is traced.
+fn traced<S: Subscriber + for<'a> LookupSpan<'a>>(
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+) -> Option<SpanContext> {
+    context.event_scope(event)?.find_map(|span| {
+        let of_span =
+            |dispatch: &Dispatch| tracing_opentelemetry::get_otel_context(&span.id(), dispatch);
+        let place = tracing::dispatcher::get_default(of_span)?.span().span_context().clone();
+        place.is_valid().then_some(place)
+    })
 }
 
 /// The fields of an event, its message apart.

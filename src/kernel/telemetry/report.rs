@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
 use super::log::{Fields, Ids};
@@ -145,8 +146,8 @@ impl Reports {
     }
 }
 
-impl<S: Subscriber> Layer<S> for ReportLayer {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ReportLayer {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         // What goes wrong with reports is for the log alone.
         if *metadata.level() != tracing::Level::ERROR || metadata.target() == module_path!() {
@@ -178,7 +179,7 @@ impl<S: Subscriber> Layer<S> for ReportLayer {
             module: metadata.target().to_owned(),
             place,
             backtrace: fields.text("backtrace"),
-            ids: Ids::current(),
+            ids: Ids::of(event, &context),
             left_out,
         };
         // A full queue drops it: no call waits for the bus.

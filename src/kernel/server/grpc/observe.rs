@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 use tracing::field::Empty;
-use uuid::Uuid;
 
 use super::{GrpcContext, refusal};
+use crate::kernel::call;
 use crate::kernel::channel::metadata::REQUEST_ID;
 use crate::kernel::error::{Error, ErrorClass};
 use crate::kernel::policy::MethodPolicy;
@@ -122,5 +122,5 @@ fn request_id(headers: &HeaderMap) -> String {
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(plain))
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+        .map_or_else(call::new_request_id, str::to_owned)
 }

@@ -21,7 +21,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::activity::{Activity, Connection, InFlight};
 use super::app::App;
+use super::framing::Framed;
 use super::listener::State;
+use super::timeout::TimeoutWriter;
 use crate::kernel::settings::ServerLimits;
 use crate::kernel::tls::{self, ServerTls};
 
@@ -41,6 +43,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONCURRENT_STREAMS: u32 = 1000;
 /// hyper's lower bound for the buffer of an HTTP/1.1 connection.
 const MIN_HTTP1_BUFFER_BYTES: usize = 8192;
+/// A client that takes nothing for so long, of what is there for it, is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP/2 flow-control windows that do not slow down a request of a megabyte.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
@@ -127,6 +131,7 @@ enum End {
 pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
     // Fails only on a socket that is gone already, which the first read will tell.
     let _ = tcp.set_nodelay(true);
+    let tcp = TimeoutWriter::new(tcp, WRITE_TIMEOUT);
     let Some(tls) = acceptance.tls.as_ref().map(ServerTls::acceptor) else {
         let peer = Peer { address, identity: None, is_encrypted: false };
         return requests(tcp, peer, acceptance).await;
@@ -181,7 +186,7 @@ where
         }
     });
     let builder = builder(&acceptance);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Framed::new(io)), service);
     let mut connection = std::pin::pin!(connection);
     let Connection { activity, state } = &*shared;
     let draining = async {

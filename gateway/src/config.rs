@@ -121,8 +121,8 @@ pub struct GatewaySettings {
 #[serde(rename_all = "kebab-case")]
 pub enum RateMode {
     /// Each gateway decides at once by what it knows and compares with the others every 100 ms: n
-    /// gateways let at most n full buckets through where one was meant, once, and the caller pays that
-    /// back before the next call passes.
+    /// gateways let at most n full buckets through where one was meant, beside what comes back. A
+    /// gateway that is started again counts as one more.
     Fast,
     /// Each call is decided in Redis, for all gateways together; needs `redis.url`.
     Strict,

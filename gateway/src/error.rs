@@ -12,7 +12,8 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mainstay::kernel::channel::NotSent;
 use mainstay::kernel::error::{
-    Error, ErrorClass, ErrorCode, INTERNAL, PAYLOAD_TOO_LARGE, UNAVAILABLE,
+    ERROR_DOMAIN, Error, ErrorClass, ErrorCode, FieldViolation, INTERNAL, PAYLOAD_TOO_LARGE,
+    UNAVAILABLE,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -52,7 +53,8 @@ pub(crate) fn response(error: &Error, request_id: &str) -> Response {
     let refused = Refused::new(error, request_id);
     let mut response = Response::new(Body::from(refused.json().to_string()));
     *response.status_mut() = status(error);
-    *response.headers_mut() = headers(error);
+    *response.headers_mut() = error.headers().clone();
+    response.headers_mut().extend(headers(error));
     response.extensions_mut().insert(refused);
     response
 }
@@ -74,6 +76,9 @@ struct Refusal {
     retry_after: Option<Duration>,
     code: String,
     message: String,
+    /// Who gave the code, where that is not the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
     request_id: String,
     details: Vec<Json>,
 }
@@ -86,6 +91,7 @@ impl Refused {
             retry_after: error.retry_after_hint(),
             code: error.code().reason.to_string(),
             message: error.message().to_owned(),
+            domain: domain(error),
             request_id: request_id.to_owned(),
             details: details(error),
         }))
@@ -118,8 +124,8 @@ impl Refused {
     /// As problem details. What the status alone says is the problem's type; ours is in `code`
     /// (RFC 9457, sections 3.2 and 4.2.1).
     pub(crate) fn problem(&self, status: StatusCode) -> Json {
-        let Refusal { code, message, request_id, details, .. } = &*self.0;
-        json!({
+        let Refusal { code, message, domain, request_id, details, .. } = &*self.0;
+        let mut problem = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or("Error"),
             "status": status.as_u16(),
@@ -127,7 +133,11 @@ impl Refused {
             "code": code,
             "request_id": request_id,
             "details": details,
-        })
+        });
+        if let Some(domain) = domain {
+            problem["domain"] = domain.as_str().into();
+        }
+        problem
     }
 }
 
@@ -159,7 +169,8 @@ impl RefusedCode {
 /// nothing of what the network or a library says about itself.
 pub(crate) fn from_upstream(status: &Status, service: &str, binding: Option<&Binding>) -> Error {
     let upstream = Error::from_status(status);
-    let stated = status_has_reason(status);
+    // What a proxy or a library says has no details.
+    let stated = !status.details().is_empty();
     let message = match status.code() {
         Code::Internal | Code::Unknown | Code::DataLoss => "internal error".to_owned(),
         Code::Unavailable if !stated => format!("{service} is away"),
@@ -211,16 +222,19 @@ fn caller_name(binding: Option<&Binding>, field: &str) -> String {
     binding.map_or_else(|| field.to_owned(), |binding| binding.caller_name(field))
 }
 
-fn status_has_reason(status: &Status) -> bool {
-    use tonic_types::StatusExt as _;
-    status.get_details_error_info().is_some()
+fn domain(error: &Error) -> Option<String> {
+    let stated = Some(error.domain()).filter(|domain| !["", ERROR_DOMAIN].contains(domain));
+    stated.map(str::to_owned)
 }
 
 fn details(error: &Error) -> Vec<Json> {
-    let fields = error
-        .violations()
-        .iter()
-        .map(|violation| json!({ "field": violation.field, "description": violation.description }));
+    let fields = error.violations().iter().map(|violation| {
+        let FieldViolation { field, description, reason } = violation;
+        match reason.is_empty() {
+            true => json!({ "field": field, "description": description }),
+            false => json!({ "field": field, "description": description, "reason": reason }),
+        }
+    });
     let quotas = error
         .quotas()
         .iter()
@@ -279,5 +293,58 @@ pub(crate) fn log_fault(error: &Error) {
         tracing::error!(cause, "a request failed for an internal reason");
     } else {
         tracing::warn!(code = %error.code().reason, cause, "a request failed for no fault of its own");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use mainstay::kernel::error::{DEADLINE_EXCEEDED, NOT_FOUND};
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_its_absence_is_handed_on_and_what_a_network_says_is_not() {
+        let read = |status: Status| from_upstream(&status, "shelf-svc", None);
+        for (code, row) in
+            [(Code::Unavailable, UNAVAILABLE), (Code::DeadlineExceeded, DEADLINE_EXCEEDED)]
+        {
+            let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(7)));
+            let said = read(Status::with_error_details(code, "closed for lunch", details));
+            assert!(said.is(&row));
+            assert_eq!(said.message(), "closed for lunch");
+            assert_eq!(said.retry_after_hint(), Some(Duration::from_secs(7)));
+            let found = read(Status::new(code, "connect to 10.0.0.7 failed"));
+            assert!(found.is(&row) && found.message().starts_with("shelf-svc "), "{found}");
+        }
+    }
+
+    #[test]
+    fn of_a_fault_nothing_is_told_but_its_code() {
+        for code in [Code::Unknown, Code::Internal, Code::DataLoss] {
+            let error = from_upstream(&Status::new(code, "row 7 is torn"), "shelf-svc", None);
+            assert_eq!((error.code().grpc, error.message()), (code, "internal error"));
+        }
+    }
+
+    #[test]
+    fn who_gave_a_code_is_told_where_that_is_another() {
+        let mut details = ErrorDetails::new();
+        let violation = tonic_types::FieldViolation {
+            reason: "LENT".to_owned(),
+            ..tonic_types::FieldViolation::new("book_id", "is lent")
+        };
+        details.set_error_info("LENT", "library.example", HashMap::<String, String>::new());
+        details.set_bad_request(vec![violation]);
+        let status = Status::with_error_details(Code::InvalidArgument, "lent", details);
+        let refused = Refused::new(&from_upstream(&status, "shelf-svc", None), "r1");
+        assert_eq!(refused.json()["error"]["domain"], "library.example");
+        assert_eq!(refused.problem(StatusCode::BAD_REQUEST)["domain"], "library.example");
+        let field = json!({ "field": "book_id", "description": "is lent", "reason": "LENT" });
+        assert_eq!(refused.json()["error"]["details"][0], field);
+        let own = Refused::new(&Error::new(NOT_FOUND, "none"), "r1");
+        assert!(own.json()["error"].get("domain").is_none(), "{}", own.json());
     }
 }

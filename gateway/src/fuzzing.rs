@@ -57,6 +57,7 @@ pub fn query(data: &[u8]) {
         content_type: None,
         page_token: cursor.as_deref(),
         body: bytes::Bytes::new(),
+        is_file: false,
     };
     let binding = &target.route.binding;
     if let Ok(wire) = binding.request(parts) {

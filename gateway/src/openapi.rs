@@ -18,7 +18,7 @@ mod stream;
 use comment::Comments;
 use schema::Schemas;
 
-use crate::route::RouteTable;
+use crate::route::{Form, RouteTable};
 
 /// The methods that a path can have in the document.
 const METHODS: [&str; 6] = ["delete", "get", "head", "patch", "post", "put"];
@@ -38,8 +38,9 @@ pub(crate) fn document(table: &RouteTable) -> Json {
         make_unique(&mut operation, &mut operation_ids);
         let path = paths.entry(route.template.openapi_path()).or_default();
         let method = route.method.as_str().to_ascii_lowercase();
-        // OpenAPI 3.1 has no place for other methods.
-        if METHODS.contains(&method.as_str()) {
+        // OpenAPI 3.1 has no place for other methods, nor for a WebSocket beside a GET.
+        let is_second = route.form == Form::Socket && path.contains_key(&method);
+        if METHODS.contains(&method.as_str()) && !is_second {
             path.insert(method, operation);
         }
     }

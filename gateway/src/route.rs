@@ -23,6 +23,8 @@ mod http_rules;
 pub(crate) mod join;
 pub(crate) mod percent;
 pub(crate) mod rule;
+#[cfg(test)]
+mod socket_rules;
 pub(crate) mod template;
 pub(crate) mod tree;
 
@@ -114,6 +116,9 @@ pub(crate) struct RouteTable {
     /// The services that have an instance.
     pub(crate) present: BTreeSet<String>,
     tree: Tree<Route>,
+    /// The WebSockets, each at the GET of its handshake. They have a tree of their own: a path may have one
+    /// and a GET beside it.
+    sockets: Tree<Route>,
     rpcs: HashMap<String, Arc<Rpc>>,
 }
 
@@ -148,30 +153,47 @@ impl RouteTable {
         present: BTreeSet<String>,
     ) -> Self {
         routes.sort_by(|a, b| {
-            let key = |route: &Route| (route.template.text().to_owned(), route.method.to_string());
+            let key = |route: &Route| {
+                let text = route.template.text().to_owned();
+                (text, route.method.to_string(), route.form == Form::Socket)
+            };
             key(a).cmp(&key(b))
         });
-        let mut tree = Tree::default();
+        let (mut tree, mut sockets) = (Tree::default(), Tree::default());
         for route in &routes {
+            let tree = if route.form == Form::Socket { &mut sockets } else { &mut tree };
             tree.insert(&route.template.shape(), route.method.clone(), Arc::clone(route));
         }
-        Self { version, routes, refusals, present, tree, rpcs }
+        Self { version, routes, refusals, present, tree, sockets, rpcs }
     }
 
-    /// The route of a request. HEAD is answered by the route of GET, where it has none of its own.
+    /// The route of a request that opens no WebSocket. HEAD is answered by the route of GET, where it has
+    /// none of its own; where a path has a WebSocket alone, that one tells both what it takes.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target, NoRoute> {
-        let path = path.strip_prefix('/').ok_or(NoRoute::Path)?;
-        let found = match self.tree.find(path, method) {
-            Found::OtherMethods(_) if *method == Method::HEAD => self.tree.find(path, &Method::GET),
+        let inner = path.strip_prefix('/').ok_or(NoRoute::Path)?;
+        let found = match self.tree.find(inner, method) {
+            Found::OtherMethods(_) if *method == Method::HEAD => {
+                self.tree.find(inner, &Method::GET)
+            }
             found => found,
         };
-        match found {
-            Found::Value(route) => {
-                let route = Arc::clone(route);
-                Ok(Target { captures: route.template.captures(path), route })
-            }
-            Found::OtherMethods(methods) => Err(NoRoute::Method(allowed(methods))),
-            Found::Nothing => Err(NoRoute::Path),
+        let methods = match found {
+            Found::Value(route) => return Ok(Target::new(route, inner)),
+            Found::OtherMethods(methods) => methods,
+            Found::Nothing => BTreeSet::new(),
+        };
+        match self.socket(path) {
+            Some(socket) if [Method::GET, Method::HEAD].contains(method) => Ok(socket),
+            socket => Err(all(methods, socket.is_some()).map_or(NoRoute::Path, NoRoute::Method)),
+        }
+    }
+
+    /// The WebSocket at a path.
+    pub(crate) fn socket(&self, path: &str) -> Option<Target> {
+        let path = path.strip_prefix('/')?;
+        match self.sockets.find(path, &Method::GET) {
+            Found::Value(route) => Some(Target::new(route, path)),
+            _ => None,
         }
     }
 
@@ -189,11 +211,12 @@ impl RouteTable {
 
     /// The methods that a path takes, for `OPTIONS`.
     pub(crate) fn methods(&self, path: &str) -> Option<BTreeSet<String>> {
-        match self.tree.find(path.strip_prefix('/')?, &Method::OPTIONS) {
-            Found::Value(_) => Some(ANY_METHOD.map(str::to_owned).into()),
-            Found::OtherMethods(methods) => Some(allowed(methods)),
-            Found::Nothing => None,
-        }
+        let methods = match self.tree.find(path.strip_prefix('/')?, &Method::OPTIONS) {
+            Found::Value(_) => return Some(ANY_METHOD.map(str::to_owned).into()),
+            Found::OtherMethods(methods) => methods,
+            Found::Nothing => BTreeSet::new(),
+        };
+        all(methods, self.socket(path).is_some())
     }
 
     /// Whether the service of a route has an instance.
@@ -202,8 +225,22 @@ impl RouteTable {
     }
 }
 
+impl Target {
+    fn new(route: &Arc<Route>, path: &str) -> Self {
+        Self { captures: route.template.captures(path), route: Arc::clone(route) }
+    }
+}
+
 /// What is told of a path that takes every method.
 const ANY_METHOD: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
+/// The methods of a path that has these routes, and perhaps a WebSocket; `None` if it has nothing.
+fn all(mut methods: BTreeSet<String>, has_socket: bool) -> Option<BTreeSet<String>> {
+    if has_socket {
+        methods.insert("GET".to_owned());
+    }
+    (!methods.is_empty()).then(|| allowed(methods))
+}
 
 /// `HEAD` goes with `GET`, and `OPTIONS` with everything.
 fn allowed(mut methods: BTreeSet<String>) -> BTreeSet<String> {

@@ -7,6 +7,7 @@
 //! reply becomes proto3 JSON for the envelope. Neither way builds a message.
 
 pub(crate) mod binding;
+pub(crate) mod frame;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod read;

@@ -20,10 +20,13 @@ pub use shared::SharedClaims;
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Writes `value` under `key` for `keep`, if there is nothing: of any number who try at once, one
-    /// succeeds. `None` to that one; to the others what is there.
+    /// succeeds. `None` to that one; to the others what is there. Each claimant's `value` is to be its
+    /// own, so that its claim can be told from any other. Who stops waiting for the answer may leave a
+    /// claim behind.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when that cannot be decided now. The claim may have been made then.
+    /// `UNAVAILABLE` when that cannot be decided now. The claim may have been made then; if so, it is
+    /// taken back as soon as the store can be asked again.
     async fn claim(&self, key: &str, value: &[u8], keep: Duration) -> Result<Option<Vec<u8>>>;
 
     /// Puts `value` in the place of what the claimant wrote before, for `keep` from now on.
@@ -32,9 +35,10 @@ pub trait Claims: Send + Sync {
     /// `UNAVAILABLE` when it cannot be written now; what was there may be there still.
     async fn replace(&self, key: &str, value: &[u8], keep: Duration) -> Result<()>;
 
-    /// Gives a claim up, so that another can be made.
+    /// Gives up the claim of which `value` was written last, so that another can be made. Anything else
+    /// stays: a command that is carried out late takes nothing from whoever came since.
     ///
     /// # Errors
     /// `UNAVAILABLE` when it cannot be given up now.
-    async fn release(&self, key: &str) -> Result<()>;
+    async fn release(&self, key: &str, value: &[u8]) -> Result<()>;
 }

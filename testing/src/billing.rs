@@ -28,6 +28,8 @@ pub struct FakeBilling {
     /// Whether it tells that users changed plans and not which, as who was away for long hears it.
     forgets: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    /// Whether questions get no answer at all.
+    is_silent: Arc<AtomicBool>,
 }
 
 /// Who is on which plan.
@@ -56,6 +58,7 @@ impl FakeBilling {
             refuses: Arc::default(),
             forgets: Arc::default(),
             asked: Arc::default(),
+            is_silent: Arc::default(),
         }
     }
 
@@ -77,6 +80,11 @@ impl FakeBilling {
         self.forgets.store(forgets, Ordering::SeqCst);
     }
 
+    /// Whether it answers no questions, though it tells who changed plans.
+    pub fn leave_questions(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
     /// How many questions about users it was asked.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
@@ -91,6 +99,12 @@ impl FakeBilling {
             Ok(Module::new(contract::DESCRIPTORS).grpc(served))
         })
         .await
+    }
+
+    async fn answers(&self) {
+        if self.is_silent.load(Ordering::SeqCst) {
+            std::future::pending().await
+        }
     }
 
     fn plan_of(&self, user_id: &str) -> proto::Plan {
@@ -174,6 +188,7 @@ macro_rules! plans_only {
                 request: Request<proto::GetUserEntitlementsRequest>,
             ) -> Result<Response<proto::Entitlements>, Status> {
                 self.fake.asked.fetch_add(1, Ordering::SeqCst);
+                self.fake.answers().await;
                 if self.fake.refuses.load(Ordering::SeqCst) {
                     return Err(Status::unavailable("the stand-in for billing is busy"));
                 }
@@ -186,6 +201,7 @@ macro_rules! plans_only {
                 &self,
                 _: Request<proto::ListPlansRequest>,
             ) -> Result<Response<proto::ListPlansResponse>, Status> {
+                self.fake.answers().await;
                 let plans = self.fake.catalogue.to_vec();
                 Ok(Response::new(proto::ListPlansResponse { plans, ..Default::default() }))
             }

@@ -91,11 +91,18 @@ impl PrivateRedis {
         assert!(answer.as_deref().is_some_and(|answer| answer.contains("+OK")), "{answer:?}");
     }
 
+    /// The names of what it holds, by a pattern of `KEYS`.
+    pub fn keys(&self, pattern: &str) -> Vec<String> {
+        let answer = self.ask(&format!("KEYS {pattern}")).unwrap_or_default();
+        let lines = answer.lines().filter(|line| !line.starts_with(['+', '*', '$']));
+        lines.map(str::to_owned).collect()
+    }
+
     fn answers(&self) -> bool {
         self.ask("PING").is_some_and(|answer| answer.contains("+PONG"))
     }
 
-    /// What it answers to a login and one command without spaces.
+    /// What it answers to a login and one command of words without spaces.
     fn ask(&self, command: &str) -> Option<String> {
         let mut connection = TcpStream::connect_timeout(&self.address, PATIENCE).ok()?;
         connection.set_read_timeout(Some(PATIENCE)).ok()?;

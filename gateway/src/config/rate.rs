@@ -14,7 +14,7 @@ use super::{DEFAULT_CLASS, DEFAULT_PLAN};
 pub struct Rate {
     /// How many; at least 1.
     pub count: u32,
-    /// In what time; at least a second.
+    /// In what time: whole seconds, at least one.
     pub per: Duration,
 }
 
@@ -85,8 +85,9 @@ impl FromStr for Rate {
             period => period.to_owned(),
         };
         let per = humantime_serde::re::humantime::parse_duration(&per).map_err(|_| wrong())?;
-        if count == 0 || per < Duration::from_secs(1) {
-            return Err(format!("`{text}`: the count is at least 1, the period at least 1s"));
+        // Callers are told the seconds, and the gateways share buckets by them.
+        if count == 0 || per < Duration::from_secs(1) || per.subsec_nanos() > 0 {
+            return Err(format!("`{text}`: the count is at least 1, the period whole seconds"));
         }
         Ok(Self { count, per })
     }
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!("600/1m".parse(), Ok(Rate::per_minute(600)));
         assert_eq!("600/m".parse(), Ok(Rate::per_minute(600)));
         assert_eq!(Rate::per_minute(600).to_string().parse(), Ok(Rate::per_minute(600)));
-        for text in ["", "600", "0/1m", "600/1ms", "x/1m", "600/forever"] {
+        for text in ["", "600", "0/1m", "600/1ms", "x/1m", "600/forever", "10/1500ms", "10/1m1ns"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
     }

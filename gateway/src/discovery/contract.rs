@@ -1,6 +1,9 @@
 //! What one service serves: its descriptors and the names of its gRPC services.
 
+use anyhow::ensure;
+use prost::Message as _;
 use prost_reflect::DescriptorPool;
+use prost_types::FileDescriptorSet;
 
 /// A service's contract, as reflection gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,20 @@ pub(crate) struct Contract {
 impl Contract {
     /// The descriptors, with the options that extensions carry.
     pub(crate) fn pool(&self) -> anyhow::Result<DescriptorPool> {
-        Ok(DescriptorPool::decode(self.descriptors.as_slice())?)
+        pool(&self.descriptors)
     }
+}
+
+/// What an encoded `google.protobuf.FileDescriptorSet` describes.
+pub(crate) fn pool(descriptors: &[u8]) -> anyhow::Result<DescriptorPool> {
+    for file in FileDescriptorSet::decode(descriptors)?.file {
+        let (name, syntax) = (file.name(), file.syntax());
+        // What reads descriptors does not survive the attempt on others.
+        ensure!(
+            matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")),
+            "the syntax of {name} is `{syntax}`: only proto2 and proto3 are read, Protobuf Editions \
+             are not supported"
+        );
+    }
+    Ok(DescriptorPool::decode(descriptors)?)
 }

@@ -1,10 +1,11 @@
 //! What a reply may be kept for and how it is asked for again: `ETag` and conditional requests
 //! (RFC 9110, sections 8.8.3 and 13), `Cache-Control` (RFC 9111, section 5.2).
 //!
-//! Replies of methods without side effects to GET and HEAD, over Connect too, have a validator: the resource's own `etag`,
-//! which is strong, or else a weak one that is made of what the service answered. The envelope's request
-//! id is in neither, since it is another each time. A request whose `If-None-Match` has the validator is
-//! answered 304; it has passed every policy, and the service was asked. There is no `Last-Modified`.
+//! Replies of methods without side effects to GET and HEAD have a validator: the resource's own `etag`,
+//! which is strong, or else a weak one that is made of what the service answered, which those to a GET of
+//! Connect always have. The envelope's request id is in neither, since it is another each time. A request
+//! whose `If-None-Match` has the validator is answered 304; it has passed every policy, and the service was
+//! asked. There is no `Last-Modified`.
 
 use std::borrow::Cow;
 
@@ -50,8 +51,8 @@ pub(super) fn finish(exchange: &Exchange, mut response: Response) -> Response {
         Front::Connect(_) => exchange.head.method == Method::GET,
         Front::Grpc { .. } => false,
     };
-    let kept = Some(&*exchange.rpc.policy);
-    let kept = kept.filter(|_| asks && response.status() == StatusCode::OK);
+    let is_kept = asks && response.status() == StatusCode::OK;
+    let kept = is_kept.then_some(&*exchange.rpc.policy);
     let rule = kept.map_or(Cow::Borrowed("no-store"), freshness);
     let headers = response.headers_mut();
     if let Ok(rule) = HeaderValue::try_from(&*rule) {

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use mainstay::kernel::policy::{Idempotency, MethodPolicy};
@@ -21,6 +21,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 
 use super::Edge;
+use super::caching::LeftOut;
 
 /// Media types of text, beside `text/*` and those that end in `+json` or `+xml`.
 const TEXTS: [&str; 4] =
@@ -34,19 +35,24 @@ const EVENT_STREAM: &str = "text/event-stream";
 struct Compressible;
 
 /// Compresses a reply that is worth it, as the request's `Accept-Encoding` says, and says
-/// `Vary: accept-encoding` of one that it would compress for others.
+/// `Vary: accept-encoding` of one that it would compress for others, or that stands for such a one (RFC
+/// 9110, section 15.4.5).
 pub(crate) async fn apply<F: Future<Output = Response>>(
     edge: &Edge,
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
     let accepted = request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect::<Vec<_>>();
-    let response = next(request).await;
+    let mut response = next(request).await;
     let min_bytes = u64::try_from(edge.settings.compression_min_bytes).unwrap_or(u64::MAX);
-    match is_worthwhile(&response, min_bytes) {
-        true => compressed(accepted, response).await,
-        false => response,
+    if !is_worthwhile(&response, min_bytes) {
+        return response;
     }
+    if response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+        return response;
+    }
+    compressed(accepted, response).await
 }
 
 async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response {
@@ -67,9 +73,14 @@ async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response 
 /// Marks the reply of a method, if it may be compressed.
 pub(super) fn allow(policy: &MethodPolicy, response: &mut Response) {
     let is_harmless = policy.idempotency == Idempotency::NoSideEffects && !policy.secret_reply;
-    if is_harmless && response.status() == StatusCode::OK {
+    if is_harmless && is_content(response.status()) {
         allow_always(response);
     }
+}
+
+/// Whether a reply is the content that was asked for, or stands for it.
+pub(super) fn is_content(status: StatusCode) -> bool {
+    status == StatusCode::OK || status == StatusCode::NOT_MODIFIED
 }
 
 /// Marks a reply that holds nothing secret.
@@ -79,12 +90,19 @@ pub(super) fn allow_always(response: &mut Response) {
 
 /// Whether a reply is marked, text at rest, and of some size.
 fn is_worthwhile(response: &Response, min_bytes: u64) -> bool {
-    let size = response.body().size_hint().exact();
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name| response.headers().get(name);
+    let (size, content_type) = match response.extensions().get() {
+        Some(LeftOut { size, content_type }) => (*size, content_type.as_ref()),
+        None => (response.body().size_hint().exact(), header(CONTENT_TYPE)),
+    };
     response.extensions().get::<Compressible>().is_some()
         && size.is_some_and(|size| size >= min_bytes)
-        && header(CONTENT_TYPE).is_some_and(is_text)
-        && !header(CACHE_CONTROL).is_some_and(|rule| rule.contains("no-transform"))
+        && text(content_type).is_some_and(is_text)
+        && !text(header(CACHE_CONTROL)).is_some_and(|rule| rule.contains("no-transform"))
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
 }
 
 /// Whether a media type is text at rest; the others are compressed already, or streams.

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use mainstay::kernel::channel::framed;
 use mainstay::kernel::error::{Error, Result, UNIMPLEMENTED};
@@ -23,9 +23,10 @@ use tonic::Code;
 
 use super::exchange::{Exchange, Sending};
 use super::front::{Codec, Connect};
+use super::idempotency::Keyed;
 use super::messages::Encoding;
 use super::reply::{Replies, declared};
-use super::{body, messages, upstream};
+use super::{body, caching, messages, upstream};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED, RefusedCode, UNSUPPORTED_MEDIA_TYPE};
 use crate::route::Rpc;
 use crate::transcode::query::{self, Parameters};
@@ -39,13 +40,20 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// How the message of a GET is written; `None` where the query is none of Connect.
 pub(super) fn codec_of_query(query: Option<&str>) -> Option<Codec> {
-    let pairs: Vec<&str> = query?.split('&').collect();
-    let named = |text: &str| pairs.contains(&text);
-    match (named("connect=v1"), named("encoding=json"), named("encoding=proto")) {
-        (true, false, true) => Some(Codec::Proto),
-        (true, true, false) => Some(Codec::Json),
-        _ => None,
+    let parameters = query::parse(query).ok()?;
+    if find(&parameters, "connect") != Some("v1") {
+        return None;
     }
+    match find(&parameters, "encoding") {
+        Some("proto") => Some(Codec::Proto),
+        Some("json") => Some(Codec::Json),
+        _ => Some(Codec::Other),
+    }
+}
+
+fn find<'p>(parameters: &'p Parameters, wanted: &str) -> Option<&'p str> {
+    let mut found = parameters.iter().filter(|(name, _)| name == wanted);
+    found.next().map(|(_, value)| value.as_str())
 }
 
 /// Refuses what does not fit the RPC, and messages that are compressed.
@@ -55,8 +63,9 @@ pub(super) fn check(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<()> {
-    if connect.streaming != rpc.policy.is_streaming() {
-        let right = if connect.streaming { "application/" } else { "application/connect+" };
+    let streaming = rpc.policy.is_streaming();
+    if connect.codec == Codec::Other || connect.streaming != streaming {
+        let right = if streaming { "application/connect+" } else { "application/" };
         let message = format!("this call takes {right}proto or {right}json");
         return Err(Error::new(UNSUPPORTED_MEDIA_TYPE, message));
     }
@@ -70,11 +79,14 @@ pub(super) fn check(
     }
     let name = if connect.streaming { CONNECT_CONTENT_ENCODING } else { CONTENT_ENCODING };
     match headers.get(name) {
-        Some(encoding) if encoding != IDENTITY => {
-            Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"))
-        }
+        Some(encoding) if encoding != IDENTITY => Err(compressed()),
         _ => Ok(()),
     }
+}
+
+/// What is said of messages in another encoding than is taken. It lists what is, as the protocol asks.
+fn compressed() -> Error {
+    Error::new(UNIMPLEMENTED, "compressed messages are not taken: encodings are identity")
 }
 
 /// Reads the request's message or messages.
@@ -105,17 +117,15 @@ pub(super) async fn message(
         body::read(&exchange.head.headers, body, limit, timeout).await?
     };
     exchange.message = wire(message)?;
+    exchange.keyed = Keyed::of(exchange, &exchange.message)?.map(Arc::new);
     Ok(Sending::One)
 }
 
 /// The message of a GET.
 fn of_query(parameters: &Parameters) -> Result<Bytes> {
-    let find = |wanted: &str| {
-        let mut found = parameters.iter().filter(|(name, _)| name == wanted);
-        found.next().map(|(_, value)| value.as_str())
-    };
+    let find = |wanted: &str| find(parameters, wanted);
     if find("compression").is_some_and(|compression| compression != "identity") {
-        return Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"));
+        return Err(compressed());
     }
     let text = find("message").ok_or_else(|| Error::invalid("message", "is missing"))?;
     if find("base64") != Some("1") {
@@ -134,15 +144,18 @@ pub(super) async fn call(
     let rpc = &exchange.rpc;
     if connect.streaming {
         let reply = upstream::stream(exchange, sending).await?;
-        let headers = declared(rpc, &reply.metadata);
+        let headers = declared(rpc, [&reply.metadata]);
         let replies = Replies::new(reply.parts);
         let body = Frames { rpc: Arc::clone(rpc), codec: connect.codec, replies: Some(replies) };
         return Ok(response(connect, headers, Body::from_stream(body)));
     }
     let reply = upstream::unary(exchange).await?;
+    let mut headers = declared(rpc, [&reply.metadata]);
+    headers.extend(as_trailers(&declared(rpc, [&reply.trailers])));
+    if exchange.head.method == Method::GET && !headers.contains_key(ETAG) {
+        headers.extend(caching::weak_tag(&reply.message).map(|tag| (ETAG, tag)));
+    }
     let body = written(rpc, connect.codec, reply.message)?;
-    let mut headers = declared(rpc, &reply.metadata);
-    headers.extend(as_trailers(&declared(rpc, &reply.trailers)));
     Ok(response(connect, headers, Body::from(body)))
 }
 
@@ -169,7 +182,8 @@ fn response(connect: Connect, headers: HeaderMap, body: Body) -> Response {
         (true, Codec::Proto) => "application/connect+proto",
         (true, Codec::Json) => "application/connect+json",
         (false, Codec::Proto) => "application/proto",
-        (false, Codec::Json) => "application/json",
+        // A refusal of what is in another codec is JSON, as each refusal of a unary call.
+        (_, Codec::Json | Codec::Other) => "application/json",
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
@@ -179,12 +193,12 @@ fn response(connect: Connect, headers: HeaderMap, body: Body) -> Response {
 pub(super) fn refusal(error: &Error, connect: Connect) -> Response {
     error::log_fault(error);
     let mut response = if connect.streaming {
-        response(connect, HeaderMap::new(), Body::from(end(Some(error), &HeaderMap::new())))
+        response(connect, HeaderMap::new(), Body::from(end(Some(error), error.headers())))
     } else {
         unary_refusal(error)
     };
-    let headers = response.headers_mut();
-    headers.insert(CONNECT_ACCEPT_ENCODING, IDENTITY);
+    let taken = if connect.streaming { CONNECT_ACCEPT_ENCODING } else { ACCEPT_ENCODING };
+    response.headers_mut().insert(taken, IDENTITY);
     response.extensions_mut().insert(RefusedCode::of(error));
     response
 }
@@ -192,7 +206,7 @@ pub(super) fn refusal(error: &Error, connect: Connect) -> Response {
 fn unary_refusal(error: &Error) -> Response {
     let connect = Connect { codec: Codec::Json, streaming: false };
     let body = Body::from(described(error).to_string());
-    let mut response = response(connect, HeaderMap::new(), body);
+    let mut response = response(connect, error.headers().clone(), body);
     *response.status_mut() = status(error);
     let headers = response.headers_mut();
     if let Some(allow) = error.details().get(ALLOW_DETAIL).and_then(|allow| allow.parse().ok()) {
@@ -291,7 +305,7 @@ impl Stream for Frames {
                 message.and_then(|message| written(&frames.rpc, frames.codec, message))
             }
             None => {
-                let trailers = replies.trailers().map(|trailers| declared(&frames.rpc, trailers));
+                let trailers = replies.trailers().map(|trailers| declared(&frames.rpc, [trailers]));
                 frames.replies = None;
                 return Poll::Ready(Some(Ok(end(None, &trailers.unwrap_or_default()))));
             }
@@ -299,7 +313,7 @@ impl Stream for Frames {
         let frame = message.map(|message| framed(&message)).unwrap_or_else(|error| {
             error::log_fault(&error);
             frames.replies = None;
-            end(Some(&error), &HeaderMap::new())
+            end(Some(&error), error.headers())
         });
         Poll::Ready(Some(Ok(frame)))
     }
@@ -316,7 +330,9 @@ mod tests {
             (Some("message=&base64=1&encoding=proto&connect=v1"), Some(Codec::Proto)),
             (Some("encoding=json&message=%7B%7D"), None),
             (Some("connect=v2&encoding=json"), None),
-            (Some("connect=v1&encoding=xml"), None),
+            (Some("connect=%761&encoding=%6Ason&message=%7B%7D"), Some(Codec::Json)),
+            (Some("connect=v1&encoding=xml"), Some(Codec::Other)),
+            (Some("connect=v1"), Some(Codec::Other)),
             (None, None),
         ];
         for (query, codec) in rows {

@@ -3,6 +3,7 @@
 //! Tokens travel in a header that scripts set themselves, never in cookies, so credentials in the
 //! sense of the standard are never allowed.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use axum::body::Body;
@@ -15,9 +16,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::Edge;
 use super::observe::Answered;
+use super::{Edge, hygiene};
 use crate::config::{CorsGroup, GatewaySettings};
+use crate::route::percent;
 
 /// The headers of replies that every page may read.
 const REPLY_HEADERS: &str = "etag, grpc-message, grpc-status, grpc-status-details-bin, \
@@ -37,7 +39,10 @@ pub(crate) async fn apply<F: Future<Output = Response>>(
     let is_preflight = origin.is_some()
         && *request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight { preflight() } else { next(request).await };
+    let mut response = match is_preflight {
+        true => hygiene::check(edge, &request).err().unwrap_or_else(preflight),
+        false => next(request).await,
+    };
     let policies = edge.policies.load();
     let group = policies.cors.group(uri.path());
     if !group.marks(response.headers_mut(), origin.as_ref()) {
@@ -72,6 +77,15 @@ fn preflight() -> Response {
     response
 }
 
+/// A path as routes see it, which has no escapes where none is needed. One whose escapes are no text stays
+/// as it is: no route takes it.
+fn as_routed(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    percent::decode_but_delimiters(path).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
 /// The groups of routes, compiled.
 pub(crate) struct CorsPolicies {
     /// The longest prefix first.
@@ -92,7 +106,7 @@ impl CorsPolicies {
     /// Compiles the groups of the settings; what belongs to none is by `cors_origins`.
     ///
     /// # Errors
-    /// When something cannot stand in a header.
+    /// When something cannot stand in a header or a path.
     pub(crate) fn compile(settings: &GatewaySettings) -> anyhow::Result<Self> {
         let default = CorsGroup {
             origins: settings.cors_origins.clone(),
@@ -111,7 +125,8 @@ impl CorsPolicies {
     }
 
     fn group(&self, path: &str) -> &Group {
-        self.groups.iter().find(|group| group.has(path)).unwrap_or(&self.default)
+        let path = as_routed(path);
+        self.groups.iter().find(|group| group.has(&path)).unwrap_or(&self.default)
     }
 }
 
@@ -119,7 +134,7 @@ impl Group {
     fn compile(stated: &CorsGroup) -> anyhow::Result<Self> {
         let origins = stated.origins.iter().map(HeaderValue::try_from);
         Ok(Self {
-            prefix: stated.prefix.clone(),
+            prefix: percent::decode_but_delimiters(&stated.prefix)?,
             is_open: stated.origins.iter().any(|origin| origin == "*"),
             origins: origins.collect::<Result<_, _>>()?,
             methods: HeaderValue::try_from(stated.methods.join(", "))?,
@@ -166,7 +181,7 @@ mod tests {
     fn the_longest_prefix_of_whole_segments_counts() {
         let group = |prefix: &str| CorsGroup { prefix: prefix.into(), ..CorsGroup::default() };
         let settings = GatewaySettings {
-            cors_groups: vec![group("/api"), group("/api/v1/books"), group("/api/v1")],
+            cors_groups: ["/api", "/api/v1/books", "/api/v1", "/caf%C3%A9"].map(group).into(),
             ..GatewaySettings::default()
         };
         let policies = CorsPolicies::compile(&settings).unwrap();
@@ -178,6 +193,12 @@ mod tests {
             ("/api/v2", "/api"),
             ("/apis", ""),
             ("/", ""),
+            ("/api/v1/%62ooks", "/api/v1/books"),
+            ("/%61pi/v1/books/%2F", "/api/v1/books"),
+            ("/api/v1/books%2Fb1", "/api/v1"),
+            ("/api/v1/books%3Aarchive", "/api/v1"),
+            ("/api/v1/books/%ff", "/api/v1/books"),
+            ("/caf%c3%a9", "/café"),
         ];
         for (path, prefix) in rows {
             assert_eq!(policies.group(path).prefix, prefix, "{path}");

@@ -19,7 +19,7 @@ use mainstay::kernel::telemetry::metrics::RefusedBy;
 
 use super::client_ip::ClientIp;
 use super::front::{self, Codec, Connect, Found, Front, Protocol};
-use super::idempotency::Keyed;
+use super::idempotency::{self, Keyed};
 use super::messages::Messages;
 use super::observe::{Answered, Subject};
 use super::{
@@ -76,12 +76,12 @@ impl Exchange {
     ) -> std::result::Result<(Self, Body), Response> {
         let received = Instant::now();
         let table = edge.live.load_full();
+        hygiene::check(&edge, &request)?;
         if let Some(page) = edge.pages.answer(&table, &request) {
             return Err(page);
         }
         let protocol = request.extensions().get().copied().unwrap_or(Protocol::Rest);
-        let found = hygiene::check(&request, edge.settings.uri_max_bytes)
-            .and_then(|()| timeout::stated(protocol, request.headers()))
+        let found = timeout::stated(protocol, request.headers())
             .and_then(|timeout| Ok((front::find(protocol, &table, &request)?, timeout)));
         let client = ClientIp::of(&request);
         let (head, body) = request.into_parts();
@@ -167,6 +167,7 @@ impl Exchange {
     /// Reads the request message, and checks it by the contract's rules. Of a stream only the first is
     /// read, and only where a policy asks for it.
     pub(crate) async fn message(&mut self, body: Body) -> Result<Sending> {
+        idempotency::check(self)?;
         // Boxed but for what most calls are, so that their future is small.
         let sending = match self.front.clone() {
             Front::Rest(target) => rest::message(self, &target, body).await?,

@@ -8,16 +8,19 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Version};
 use mainstay::kernel::error::{Error, NOT_FOUND, Result, UNIMPLEMENTED};
 
 use super::{connect, grpc};
 use crate::error::{self, ALLOW_DETAIL, METHOD_NOT_ALLOWED};
-use crate::route::{Form, NoRoute, RouteTable, Rpc, Target};
+use crate::route::{NoRoute, RouteTable, Rpc, Target};
 
 /// Header that only callers of Connect send.
 const CONNECT_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
+
+/// The protocol that a handshake asks for.
+const WEBSOCKET: &str = "websocket";
 
 /// A protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(crate) enum Codec {
     Proto,
     /// As JSON.
     Json,
+    /// In another way, which is refused.
+    Other,
 }
 
 /// What a request asks for, and in which protocol.
@@ -88,16 +93,19 @@ pub(super) enum Found {
 pub(super) fn protocol(table: &RouteTable, request: &Request) -> Protocol {
     let connect = |codec, streaming| Protocol::Connect(Connect { codec, streaming });
     let is_rpc = || table.rpc(request.uri().path()).is_some();
-    let is_connect = || is_rpc() || request.headers().contains_key(&CONNECT_PROTOCOL_VERSION);
+    let says_connect = || request.headers().contains_key(&CONNECT_PROTOCOL_VERSION);
+    let is_connect = || is_rpc() || says_connect();
     match (request.method(), media_type(request.headers()).as_str()) {
         (&Method::POST, "application/connect+proto") => connect(Codec::Proto, true),
         (&Method::POST, "application/connect+json") => connect(Codec::Json, true),
+        (&Method::POST, other) if other.starts_with("application/connect+") => {
+            connect(Codec::Other, false)
+        }
         (&Method::POST, "application/proto") if is_connect() => connect(Codec::Proto, false),
         (&Method::POST, "application/json") if is_connect() => connect(Codec::Json, false),
         (&Method::POST, other) if is_grpc(other) => Protocol::Grpc { web: false },
-        (&Method::POST, other) if other.starts_with("application/grpc-web") => {
-            Protocol::Grpc { web: true }
-        }
+        (&Method::POST, other) if is_grpc_web(other) => Protocol::Grpc { web: true },
+        (&Method::POST, _) if says_connect() && is_rpc() => connect(Codec::Other, false),
         (&Method::GET, _) if is_rpc() => match connect::codec_of_query(request.uri().query()) {
             Some(codec) => connect(codec, false),
             None => Protocol::Rest,
@@ -165,14 +173,14 @@ fn route(table: &RouteTable, request: &Request) -> Result<Found> {
         return Ok(Found::Options(methods));
     }
     known(table)?;
-    let opens = opens_socket(request);
-    let method = if opens { &Method::GET } else { request.method() };
-    match table.find(method, path) {
-        Ok(target) if opens && target.route.form != Form::Socket => {
-            let allow = table.methods(path).into_iter().flatten().collect::<Vec<_>>().join(", ");
-            let error = Error::new(METHOD_NOT_ALLOWED, "this path is for no WebSocket");
-            Err(error.detail(ALLOW_DETAIL, allow))
-        }
+    let socket = if opens_socket(request) { table.socket(path) } else { None };
+    let found = match (socket, request.method()) {
+        (Some(socket), _) => Ok(socket),
+        // Nothing but a WebSocket answers CONNECT. A GET goes on without its Upgrade (RFC 9110, section 7.8).
+        (None, &Method::CONNECT) => Err(table.methods(path).map_or(NoRoute::Path, NoRoute::Method)),
+        (None, method) => table.find(method, path),
+    };
+    match found {
         Ok(target) => {
             let rpc = Arc::clone(&target.route.rpc);
             present(table, &rpc)?;
@@ -187,21 +195,40 @@ fn route(table: &RouteTable, request: &Request) -> Result<Found> {
     }
 }
 
-/// Whether a WebSocket is asked for over HTTP/2 (RFC 8441): by CONNECT, at the path of its handshake over
-/// HTTP/1.1.
+/// Whether a WebSocket is asked for: over HTTP/1.1 by GET with an Upgrade (RFC 6455, section 4.1), over HTTP/2
+/// by CONNECT with its protocol (RFC 8441).
 fn opens_socket(request: &Request) -> bool {
-    let protocol = request.extensions().get::<hyper::ext::Protocol>();
-    *request.method() == Method::CONNECT
-        && protocol.is_some_and(|name| name.as_str() == "websocket")
+    match *request.method() {
+        Method::GET => {
+            let name = request.headers().get(UPGRADE);
+            name.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+        }
+        Method::CONNECT => {
+            let protocol = request.extensions().get::<hyper::ext::Protocol>();
+            protocol.is_some_and(|name| name.as_str() == WEBSOCKET)
+        }
+        _ => false,
+    }
 }
 
 /// The media type without its parameters, in lower case; empty if there is none.
 fn media_type(headers: &HeaderMap) -> String {
-    let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media_type_in(headers, &CONTENT_TYPE)
+}
+
+/// As [`media_type`], in another header: the first one.
+pub(super) fn media_type_in(headers: &HeaderMap, name: &HeaderName) -> String {
+    let stated = headers.get(name).and_then(|value| value.to_str().ok());
     stated.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn is_grpc(media_type: &str) -> bool {
     let rest = media_type.strip_prefix("application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+}
+
+fn is_grpc_web(media_type: &str) -> bool {
+    let rest = media_type.strip_prefix("application/grpc-web");
+    let rest = rest.map(|rest| rest.strip_prefix("-text").unwrap_or(rest));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }

@@ -18,6 +18,7 @@ use mainstay::kernel::error::{Error, Result, UNIMPLEMENTED};
 use tonic::Status;
 
 use super::exchange::{Exchange, Sending};
+use super::idempotency::Keyed;
 use super::messages::Encoding;
 use super::reply::{Part, Parts, declared};
 use super::{body, messages, upstream};
@@ -69,6 +70,7 @@ pub(super) async fn message(exchange: &mut Exchange, body: Body) -> Result<Sendi
     let whole = limit + messages::PREFIX_BYTES;
     let body = body::read(&exchange.head.headers, body, whole, timeout).await?;
     exchange.message = messages::only(body, limit, encoding)?;
+    exchange.keyed = Keyed::of(exchange, &exchange.message)?.map(Arc::new);
     Ok(Sending::One)
 }
 
@@ -78,13 +80,13 @@ pub(super) async fn call(exchange: &Exchange, sending: Sending) -> Result<Respon
     if rpc.policy.is_streaming() {
         let reply = upstream::stream(exchange, sending).await?;
         let body = Relay { rpc: Arc::clone(rpc), parts: Some(reply.parts) };
-        return Ok(response(declared(rpc, &reply.metadata), Body::new(body)));
+        return Ok(response(declared(rpc, [&reply.metadata]), Body::new(body)));
     }
     let reply = upstream::unary(exchange).await?;
-    let mut trailers = declared(rpc, &reply.trailers);
+    let mut trailers = declared(rpc, [&reply.trailers]);
     succeed(&mut trailers);
     let frames = [Frame::data(framed(&reply.message)), Frame::trailers(trailers)];
-    Ok(response(declared(rpc, &reply.metadata), frames_of(frames)))
+    Ok(response(declared(rpc, [&reply.metadata]), frames_of(frames)))
 }
 
 /// A refusal: a status in the headers; for gRPC-Web, where libraries look for it, in the trailers.
@@ -141,7 +143,7 @@ impl http_body::Body for Relay {
         let trailers = match ready!(parts.poll_part(context)) {
             Ok(Part::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
             Ok(Part::End(trailers)) => {
-                let mut trailers = declared(&self.rpc, &trailers);
+                let mut trailers = declared(&self.rpc, [&trailers]);
                 succeed(&mut trailers);
                 trailers
             }

@@ -57,7 +57,7 @@ impl OwnPages {
                 error::response(&error, &request_id::current())
             }
         };
-        if response.status().is_success() {
+        if compression::is_content(response.status()) {
             compression::allow_always(&mut response);
         }
         response.extensions_mut().insert(Answered::Own(path));

@@ -129,7 +129,7 @@ impl RateLimits {
         reply: &mut HeaderMap,
     ) -> Result<()> {
         let (class, quota, window) = (&*row.class, row.quota, row.quota.per.as_secs());
-        let key = format!("{subject}:{class}:{window}");
+        let key = bucket(subject, &row);
         let decision = match &self.buckets {
             Buckets::Local(buckets) => buckets.take(&key, quota, cost.max(1)),
             Buckets::Fast(buckets) => buckets.take(&key, quota, cost.max(1)),
@@ -153,6 +153,11 @@ impl RateLimits {
     }
 }
 
+/// The name of a subject's bucket, which the gateways share.
+fn bucket(subject: &str, row: &RateRow) -> String {
+    format!("{subject}:{}:{}", row.class, row.quota.per.as_secs())
+}
+
 fn announce(row: &RateRow, decision: &Decision, reply: &mut HeaderMap) {
     reply.insert(RATELIMIT_POLICY, row.policy.clone());
     let wait = if decision.allowed { decision.reset_after } else { decision.retry_after };
@@ -163,5 +168,19 @@ fn announce(row: &RateRow, decision: &Decision, reply: &mut HeaderMap) {
     let state = ["\"", &row.class, "\";r=", remaining, ";t=", seconds].concat();
     if let Ok(state) = HeaderValue::try_from(state) {
         reply.insert(RATELIMIT, state);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_named_by_subject_class_and_seconds() {
+        let row = RateRow::compile("read", Rate::per_minute(600), false).unwrap();
+        assert_eq!(bucket("user:1", &row), "user:1:read:60");
+        let row = RateRow::compile("ai", "5/1h".parse().unwrap(), false).unwrap();
+        assert_eq!(bucket("ip:10.0.0.1", &row), "ip:10.0.0.1:ai:3600");
     }
 }

@@ -93,7 +93,10 @@ impl Parts {
     fn end(&self, trailers: HeaderMap) -> Result<Part> {
         match Status::from_header_map(&trailers) {
             Some(status) if status.code() == Code::Ok => Ok(Part::End(trailers)),
-            Some(status) => Err(error::from_upstream(&status, &self.rpc.service, None)),
+            Some(status) => {
+                let error = error::from_upstream(&status, &self.rpc.service, None);
+                Err(error.with_headers(&declared(&self.rpc, [&trailers])))
+            }
             None => Err(self.broken()),
         }
     }
@@ -178,12 +181,12 @@ impl Stream for Replies {
     }
 }
 
-/// What of a reply's metadata the contract declares for callers.
-pub(super) fn declared(rpc: &Rpc, metadata: &HeaderMap) -> HeaderMap {
+/// What of a reply's headers, or trailers, or both, the contract declares for callers.
+pub(super) fn declared<const N: usize>(rpc: &Rpc, metadata: [&HeaderMap; N]) -> HeaderMap {
     let mut declared = HeaderMap::new();
     let names: &[HeaderName] = &rpc.policy.response_headers;
     for name in names {
-        for value in metadata.get_all(name) {
+        for value in metadata.iter().flat_map(|metadata| metadata.get_all(name)) {
             declared.append(name.clone(), value.clone());
         }
     }

@@ -20,7 +20,6 @@ use super::{body, caching, hygiene, upstream};
 use crate::cursor::Listing;
 use crate::envelope;
 use crate::route::{Form, Target};
-use crate::transcode::binding::Body as BodyBinding;
 use crate::transcode::query;
 use crate::transcode::request::Parts;
 
@@ -40,7 +39,7 @@ pub(super) async fn message(
         Form::Upload => Box::pin(upload::messages(exchange, target, body)).await,
         Form::Socket => {
             exchange.parameters = query::parse(exchange.head.uri.query())?;
-            socket::handshake(exchange)
+            socket::handshake(exchange, target)
         }
     }
 }
@@ -66,7 +65,9 @@ pub(super) async fn call(
 async fn collected(exchange: &Exchange, target: &Target, sending: Sending) -> Result<Response> {
     let reply = upstream::stream(exchange, sending).await?;
     let mut replies = Replies::new(reply.parts);
-    let message = replies.only().await?;
+    let message = replies.only().await;
+    let message =
+        message.map_err(|error| error.with_headers(&declared(&exchange.rpc, [&reply.metadata])))?;
     let trailers = replies.trailers().cloned().unwrap_or_default();
     rendered(exchange, target, &message, [&reply.metadata, &trailers])
 }
@@ -81,34 +82,28 @@ async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<
     let limit = exchange.rpc.policy.max_body_bytes;
     let timeout = exchange.edge.settings.body_timeout;
     let body = body::read(&exchange.head.headers, body, limit, timeout).await?;
-    exchange.keyed = Keyed::of(exchange, target, &body)?.map(Arc::new);
+    exchange.keyed = Keyed::of(exchange, &body)?.map(Arc::new);
     let content_type = content_type(exchange).map(str::to_owned);
-    let mut content = Content { content_type, body, appended: None };
+    let mut content = Content { content_type, body, is_file: false };
     if let Some(boundary) = upload::boundary(target, content.content_type.as_deref()) {
         let form = Box::pin(upload::form(content.body, boundary)).await?;
         parameters.extend(form.parameters);
-        content = Content::of_file(&binding.body, form.content_type, form.file);
+        let content_type = Some(form.content_type);
+        content = Content { content_type, body: form.file, is_file: true };
     }
     exchange.parameters = parameters;
     let page_token = match cursor {
         Some(cursor) => Some(exchange.edge.cursors.verify(&listing(exchange, target), &cursor)?),
         None => None,
     };
-    let message = binding.request(Parts {
+    exchange.message = binding.request(Parts {
         captures: &target.captures,
         parameters: &exchange.parameters,
         content_type: content.content_type.as_deref(),
         page_token: page_token.as_deref(),
         body: content.body,
+        is_file: content.is_file,
     })?;
-    exchange.message = match content.appended {
-        Some((number, data)) => {
-            let mut message = Vec::from(message);
-            prost::encoding::bytes::encode(number, &data, &mut message);
-            message.into()
-        }
-        None => message,
-    };
     Ok(())
 }
 
@@ -116,22 +111,8 @@ async fn single(exchange: &mut Exchange, target: &Target, body: Body) -> Result<
 struct Content {
     content_type: Option<String>,
     body: Bytes,
-    /// The content of a field of bytes, by the field's number.
-    appended: Option<(u32, Bytes)>,
-}
-
-impl Content {
-    /// The file of a form.
-    fn of_file(body: &BodyBinding, content_type: String, file: Bytes) -> Self {
-        match body {
-            BodyBinding::Field(field) => Self {
-                content_type: Some("application/json".to_owned()),
-                body: Bytes::from_static(b"null"),
-                appended: Some((field.number(), file)),
-            },
-            _ => Self { content_type: Some(content_type), body: file, appended: None },
-        }
-    }
+    /// Whether that is the file of a form.
+    is_file: bool,
 }
 
 fn rendered(
@@ -150,9 +131,7 @@ fn rendered(
     };
     let mut response = envelope::reply(rendered);
     caching::tag(route, message, &mut response);
-    for metadata in metadata {
-        response.headers_mut().extend(declared(&route.rpc, metadata));
-    }
+    response.headers_mut().extend(declared(&route.rpc, metadata));
     Ok(response)
 }
 

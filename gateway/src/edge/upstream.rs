@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use mainstay::kernel::call;
@@ -21,8 +24,18 @@ use tonic::body::Body;
 use super::exchange::{Exchange, Sending};
 use super::if_any;
 use super::messages::{Fault, Messages};
-use super::reply::Parts;
+use super::reply::{Parts, declared};
 use crate::error;
+
+/// How the name of metadata ends whose value is bytes.
+const BINARY: &str = "-bin";
+/// As the most lenient of servers reads it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The reply of a call that streams.
 pub(super) struct Streamed {
@@ -40,7 +53,7 @@ pub(super) async fn unary(exchange: &Exchange) -> Result<UnaryReply> {
         idempotent: rpc.policy.idempotency.is_repeatable(),
     };
     let channel = (exchange.edge.channels)(&rpc.service);
-    let metadata = handed_on(exchange);
+    let metadata = handed_on(exchange)?;
     let call = channel.unary(&rpc.grpc_path, exchange.message.clone(), metadata, options);
     let call = Box::pin(call);
     within(exchange, call).await.map_err(|status| failed(exchange, &status))
@@ -56,7 +69,7 @@ pub(super) async fn stream(exchange: &Exchange, sending: Sending) -> Result<Stre
         }
     };
     let channel = (exchange.edge.channels)(&rpc.service);
-    let metadata = handed_on(exchange);
+    let metadata = handed_on(exchange)?;
     let call = channel.stream(&rpc.grpc_path, body, metadata, left(exchange));
     let mut cut = cut(exchange);
     let reply = tokio::select! {
@@ -122,8 +135,10 @@ fn judged(mut rules: StreamRules, messages: Messages) -> (Body, Fault) {
     (Body::new(StreamBody::new(frames)), fault)
 }
 
+/// The failure that a status tells of, with what of its metadata the contract declares.
 fn failed(exchange: &Exchange, status: &Status) -> Error {
-    error::from_upstream(status, &exchange.rpc.service, exchange.binding())
+    let error = error::from_upstream(status, &exchange.rpc.service, exchange.binding());
+    error.with_headers(&declared(&exchange.rpc, [status.metadata().as_ref()]))
 }
 
 fn deadline(exchange: &Exchange) -> Instant {
@@ -135,27 +150,38 @@ fn left(exchange: &Exchange) -> Duration {
 }
 
 /// What of the caller's headers is handed on.
-fn handed_on(exchange: &Exchange) -> HeaderMap {
+fn handed_on(exchange: &Exchange) -> Result<HeaderMap> {
     let (from, wanted) = (&exchange.head.headers, &exchange.rpc.policy.request_headers);
-    let mut metadata = metadata(from, wanted);
+    let mut metadata = metadata(from, wanted)?;
     // A token that nobody here verifies is the server's to verify, if the contract asks for it.
     if exchange.edge.verifier.is_none() && wanted.contains(&AUTHORIZATION) {
         let given = from.get_all(AUTHORIZATION).iter().cloned();
         metadata.extend(given.map(|value| (AUTHORIZATION, value)));
     }
-    metadata
+    Ok(metadata)
 }
 
 /// The headers that the contract asks for, and nothing else of what the caller sent. What says who
 /// calls is never among them: that is the channel's to say.
-fn metadata(from: &HeaderMap, wanted: &[HeaderName]) -> HeaderMap {
+fn metadata(from: &HeaderMap, wanted: &[HeaderName]) -> Result<HeaderMap> {
     let mut metadata = HeaderMap::new();
     for name in wanted.iter().filter(|name| !is_reserved(name)) {
+        let is_binary = name.as_str().ends_with(BINARY);
         for value in from.get_all(name) {
+            // A server takes it for a fault of the protocol, and ends the call for a reason of its own.
+            if is_binary && !is_base64(value) {
+                return Err(Error::invalid(name.as_str(), "is not base64"));
+            }
             metadata.append(name.clone(), value.clone());
         }
     }
-    metadata
+    Ok(metadata)
+}
+
+/// Whether a value is bytes as gRPC writes them: one or, after commas, more, each padded or not.
+fn is_base64(value: &HeaderValue) -> bool {
+    let mut values = value.as_bytes().split(|byte| *byte == b',');
+    values.all(|one| BASE64.decode(one.trim_ascii()).is_ok())
 }
 
 /// Whether a header is one by which the mesh speaks of identity or of the call itself.
@@ -168,7 +194,6 @@ fn is_reserved(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use mainstay::kernel::error::INVALID_ARGUMENT;
 
     use super::*;
@@ -197,7 +222,30 @@ mod tests {
             .collect();
         let wanted: Vec<HeaderName> =
             sent[..4].iter().map(|name| HeaderName::from_static(name)).collect();
-        let passed = metadata(&from, &wanted);
+        let passed = metadata(&from, &wanted).unwrap();
         assert_eq!(passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["if-match"]);
+    }
+
+    #[test]
+    fn what_is_to_be_bytes_is_base64_padded_or_not() {
+        let name = HeaderName::from_static("x-raw-bin");
+        let rows = [
+            ("aGk=", true),
+            ("aGk", true),
+            ("aGk=,aGkh, aA", true),
+            ("", true),
+            ("not*base64!", false),
+            ("aGk,*", false),
+            ("aG k", false),
+        ];
+        for (value, sound) in rows {
+            let from = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
+            let passed = metadata(&from, std::slice::from_ref(&name));
+            assert_eq!(passed.is_ok(), sound, "{value}");
+            if let Err(error) = passed {
+                assert_eq!(error.violations()[0].field, "x-raw-bin");
+                assert!(error.is(&INVALID_ARGUMENT));
+            }
+        }
     }
 }

@@ -81,6 +81,10 @@ fn own_schemas() -> [(String, Json); 4] {
 fn refusal() -> Map<String, Json> {
     let properties = json!({
         "code": { "type": "string", "description": "UPPER_SNAKE, for programs." },
+        "domain": {
+            "type": "string",
+            "description": "Who gave the code, where that is not the platform.",
+        },
         "request_id": { "type": "string", "description": "Id of this request." },
         "details": {
             "type": "array",
@@ -91,6 +95,7 @@ fn refusal() -> Map<String, Json> {
                     "field": { "type": "string" },
                     "subject": { "type": "string" },
                     "description": { "type": "string" },
+                    "reason": { "type": "string" },
                 },
             },
         },

@@ -10,7 +10,7 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use super::rule::{self, HttpRule};
 use super::template::Template;
 use super::{CanonicalJson, Form, Refusal, Route, Rpc};
-use crate::transcode::binding::{Binding, Body};
+use crate::transcode::binding::{Binding, Body, is_http_body};
 use crate::transcode::plan::{JsonPlan, Spelling};
 use crate::transcode::read::Unknown;
 use crate::transcode::render::{MessagePlan, ReplyPlan};
@@ -210,8 +210,8 @@ fn route(
 ) -> Result<Route, String> {
     let template = Template::parse(&rule.path).map_err(|why| format!("`{}`: {why}", rule.path))?;
     let mut rule = rule.clone();
-    if rpc.policy.client_streaming && rule.body.is_empty() {
-        // Whatever a stream's messages say, they say it in its messages.
+    if is_upload_of_bytes(rpc) && rule.body.is_empty() {
+        // An upload is its body, whether its rule says so or not.
         rule.body = "*".to_owned();
     }
     let (table, unknown) = (messages.of(rpc.policy.style), reading.unknown());
@@ -226,6 +226,11 @@ fn route(
     let reply = ReplyPlan::new(table, &binding)?;
     let series = OnceLock::new();
     Ok(Route { rpc: Arc::clone(rpc), method, template, form, binding, reply, series })
+}
+
+fn is_upload_of_bytes(rpc: &Rpc) -> bool {
+    let policy = &rpc.policy;
+    policy.client_streaming && !policy.server_streaming && is_http_body(&rpc.descriptor.input())
 }
 
 fn form(policy: &MethodPolicy, binding: &Binding) -> Form {

@@ -27,6 +27,7 @@ const SOURCE: &str = r#"
     package http.v1;
     import "google/api/annotations.proto";
     import "google/api/httpbody.proto";
+    import "google/protobuf/duration.proto";
     import "google/protobuf/field_mask.proto";
     import "google/protobuf/timestamp.proto";
     import "google/protobuf/wrappers.proto";
@@ -58,6 +59,13 @@ const SOURCE: &str = r#"
       double ratio = 15;
       oneof choice { string one = 16; string other = 17; }
       google.api.HttpBody raw = 18;
+      google.protobuf.Duration span = 19;
+      repeated google.protobuf.Timestamp times = 20;
+      google.protobuf.BoolValue wrapped_flag = 21;
+      google.protobuf.StringValue wrapped_text = 22;
+      google.protobuf.BytesValue wrapped_blob = 23;
+      google.protobuf.DoubleValue wrapped_ratio = 24;
+      google.protobuf.UInt64Value wrapped_large = 25;
     }
     message Reply { string text = 1; Sub sub = 2; repeated string items = 3; }
 "#;
@@ -80,7 +88,8 @@ fn pool(rule: &str) -> DescriptorPool {
     compiled(SOURCE.replace('$', rule))
 }
 
-fn compiled(source: String) -> DescriptorPool {
+/// The descriptors of a contract.
+pub(super) fn compiled(source: String) -> DescriptorPool {
     let mut resolver = ChainFileResolver::new();
     resolver.add(Source(source));
     resolver.add(IncludeFileResolver::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto").into()));
@@ -159,6 +168,7 @@ fn outcome(table: &RouteTable, method: &str, uri: &str, body: &'static str) -> S
         content_type: Some("application/json"),
         page_token: None,
         body: Bytes::from_static(body.as_bytes()),
+        is_file: false,
     };
     let binding = &target.route.binding;
     match binding.request(parts) {
@@ -171,6 +181,26 @@ fn outcome(table: &RouteTable, method: &str, uri: &str, body: &'static str) -> S
             format!("refused: {}", Vec::from_iter(fields).join(" "))
         }
     }
+}
+
+#[test]
+fn a_query_nests_as_deep_as_a_body() {
+    let table = table(r#"get: "/v1/a""#);
+    let deep = |levels: usize| format!("sub{}.number", ".deeper".repeat(levels - 2));
+    let found = outcome(&table, "GET", &format!("/v1/a?{}=7", deep(100)), "");
+    assert!(found.ends_with(&format!("{{\"number\":7{}", "}".repeat(100))), "{found}");
+    let found = outcome(&table, "GET", &format!("/v1/a?{}=7", deep(101)), "");
+    assert_eq!(found, format!("refused: {}", deep(101)));
+}
+
+#[test]
+fn a_request_that_is_an_http_body_is_the_body() {
+    let source = SOURCE.replace('$', SOUND).replace("Call(Request)", "Call(google.api.HttpBody)");
+    let services = ["http.v1.Messaging".to_owned()];
+    let found = compile("messaging", &compiled(source), &services, &Reading::House);
+    let table = RouteTable::new(1, found.routes, HashMap::new(), found.refusals, BTreeSet::new());
+    let found = outcome(&table, "POST", "/v1/any", "abc");
+    assert_eq!(found, r#"{"contentType":"application/json","data":"YWJj"}"#);
 }
 
 #[test]
@@ -194,10 +224,15 @@ fn a_field_of_the_response_may_be_the_reply() {
         ("a scalar", "text", json!("t")),
     ];
     for (sentence, field, wanted) in rows {
-        let table = table(&format!(r#"get: "/v1/a" response_body: "{field}""#));
-        let Ok(Rendered::Json { body, .. }) = table.routes[0].reply.plain(&wire) else {
-            panic!("{sentence}: no JSON");
-        };
-        assert_eq!(serde_json::from_slice::<Json>(&body).unwrap(), wanted, "{sentence}");
+        // Another binding says for itself what of the response is its reply.
+        let other = r#"additional_bindings { get: "/v1/b" response_body: "items" }"#;
+        let table = table(&format!(r#"get: "/v1/a" response_body: "{field}" {other}"#));
+        for (path, wanted) in [("/v1/a", wanted), ("/v1/b", json!(["a"]))] {
+            let Ok(target) = table.find(&http::Method::GET, path) else { panic!("no {path}") };
+            let Ok(Rendered::Json { body, .. }) = target.route.reply.plain(&wire) else {
+                panic!("{sentence}: no JSON");
+            };
+            assert_eq!(serde_json::from_slice::<Json>(&body).unwrap(), wanted, "{sentence}");
+        }
     }
 }

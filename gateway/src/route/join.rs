@@ -8,12 +8,18 @@ use http::Method;
 
 use super::compile::Compiled;
 use super::template::{Shape, Template};
-use super::{Refusal, Route, RouteTable, Rpc};
+use super::{Form, Refusal, Route, RouteTable, Rpc};
 
 /// Paths that the gateway answers itself.
 pub(crate) const OWN_PATHS: [&str; 2] = ["/openapi.json", "/docs"];
 
-type Place = (Method, Shape);
+/// What one route alone can have: a method of a path, or its WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    is_socket: bool,
+    method: Method,
+    shape: Shape,
+}
 
 /// What every service offers, and since when each route and RPC has been wanted.
 #[derive(Default)]
@@ -121,24 +127,29 @@ fn holder_of(rpc: &Rpc) -> String {
 }
 
 fn place(route: &Route) -> Place {
-    (route.method.clone(), route.template.shape())
+    Place {
+        is_socket: route.form == Form::Socket,
+        method: route.method.clone(),
+        shape: route.template.shape(),
+    }
 }
 
 fn is_own(place: &Place) -> bool {
-    place.0 == Method::GET
+    place.method == Method::GET
         && OWN_PATHS
             .iter()
-            .any(|path| Template::parse(path).is_ok_and(|template| template.shape() == place.1))
+            .any(|path| Template::parse(path).is_ok_and(|template| template.shape() == place.shape))
 }
 
 fn conflict(route: &Route, holder: &str) -> Refusal {
+    let path = route.template.text();
+    let place = match route.form {
+        Form::Socket => format!("the WebSocket at {path}"),
+        _ => format!("{} {path}", route.method),
+    };
     Refusal {
         service: route.rpc.service.clone(),
         method: route.rpc.descriptor.full_name().to_owned(),
-        reason: format!(
-            "{} {} is taken by {holder}, which was first",
-            route.method,
-            route.template.text()
-        ),
+        reason: format!("{place} is taken by {holder}, which was first"),
     }
 }

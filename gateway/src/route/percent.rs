@@ -36,6 +36,11 @@ pub(crate) fn decode_path(raw: &str) -> Result<String, NotText> {
     decode_with(raw, |byte| byte != b'/', false)
 }
 
+/// Decodes every escape but those of `/` and `:`, which would read as boundaries of segments and verbs.
+pub(crate) fn decode_but_delimiters(raw: &str) -> Result<String, NotText> {
+    decode_with(raw, |byte| byte != b'/' && byte != b':', false)
+}
+
 /// Decodes a name or value of a query, where `+` is a space.
 pub(crate) fn decode_query(raw: &str) -> Result<String, NotText> {
     decode_with(raw, |_| true, true)
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(decode("a%20b+c%C3%A9"), Ok("a b+cé".into()));
         assert_eq!(decode_query("a+b%2Bc"), Ok("a b+c".into()));
         assert_eq!(decode_path("a%2fb%41"), Ok("a%2fbA".into()));
+        assert_eq!(decode_but_delimiters("a%2fb%3A%41"), Ok("a%2fb%3AA".into()));
         assert_eq!(encode_segment("é b/c:d*"), "%C3%A9%20b%2Fc%3Ad%2A");
         for raw in ["%", "%4", "%zz", "%ff", "%C3"] {
             assert_eq!(decode(raw), Err(NotText), "{raw}");

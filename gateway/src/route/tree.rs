@@ -1,7 +1,8 @@
 //! The compiled routes as a tree over path segments: a literal wins over `*`, `*` over `**`.
 //!
-//! A search goes along the path as it came: nothing is copied but segments with escapes, and its
-//! cost is that of the path's segments, however many routes there are.
+//! A search goes along the path as it came: nothing is copied but segments with escapes. Its cost is
+//! that of the path's segments, however many routes there are, unless literals and variables stand side
+//! by side at many levels: a path that leads nowhere then costs a step for each node that it fits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

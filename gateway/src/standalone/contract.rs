@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use prost_reflect::DescriptorPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::UPSTREAM;
-use crate::discovery::contract::Contract;
+use crate::discovery::contract::{self, Contract};
 use crate::discovery::reflection::{self, Channels};
 use crate::discovery::report;
 use crate::route::LiveTable;
@@ -129,8 +128,8 @@ fn from_file(path: &Path) -> anyhow::Result<Contract> {
     let shown = path.display();
     let descriptors = std::fs::read(path)
         .with_context(|| format!("the descriptor file {shown} cannot be read"))?;
-    let pool = DescriptorPool::decode(descriptors.as_slice()).with_context(|| {
-        format!("{shown} is no complete FileDescriptorSet; make it with --include_imports")
+    let pool = contract::pool(&descriptors).with_context(|| {
+        format!("{shown} cannot be read as a FileDescriptorSet made with --include_imports")
     })?;
     let grpc_services: Vec<_> =
         pool.services().map(|service| service.full_name().to_owned()).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
-use super::plan::{JsonPlan, Spelling};
+use super::plan::{JsonPlan, Spelling, is_wrapper};
 use super::query::Given;
 use super::read::{Taken, Unknown};
 use super::request::{Places, RequestPlan};
@@ -29,7 +29,8 @@ pub(crate) struct Binding {
     pub(crate) list: Option<ListShape>,
     /// The request's field mask, filled from the fields that a PATCH body has.
     pub(crate) update_mask: Option<FieldDescriptor>,
-    /// Dotted paths of the fields that the path fills.
+    /// Dotted paths of the fields that the path fills. The value of a wrapper is all of it, so that
+    /// `{count.value}` fills `count`.
     pub(crate) path_fields: Vec<String>,
     /// How JSON becomes the request message.
     pub(crate) plan: RequestPlan,
@@ -190,7 +191,11 @@ fn path_fields(input: &MessageDescriptor, template: &Template) -> Result<Vec<Str
                 _ => {}
             }
         }
-        paths.push(variable.field.join("."));
+        let names = match variable.field.split_last() {
+            Some((_, outer)) if is_wrapper(&message) && !outer.is_empty() => outer,
+            _ => &*variable.field,
+        };
+        paths.push(names.join("."));
     }
     Ok(paths)
 }

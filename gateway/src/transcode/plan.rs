@@ -11,7 +11,7 @@ use prost_reflect::MessageDescriptor;
 
 use super::render::Key;
 use super::wire::WireType;
-use compile::Compiler;
+use compile::{Compiler, form};
 use names::Names;
 
 /// How fields are named, and which of them are written.
@@ -151,6 +151,11 @@ pub(super) struct Enum {
     /// The quoted names by number, sorted.
     names: Vec<(i32, Box<[u8]>)>,
     numbers: Names<i32>,
+}
+
+/// Whether JSON has a message's one value in its place.
+pub(super) fn is_wrapper(message: &MessageDescriptor) -> bool {
+    matches!(form(message), Form::Wrapper)
 }
 
 /// No field has this place.

@@ -7,7 +7,7 @@ use super::binding::{Binding, Body};
 use super::plan::{Field, Form, Kind, Shape};
 use super::read::out::Wire;
 use super::read::scalar::Wrong;
-use super::read::{Unknown, write_text};
+use super::read::{BY_PATH, DEEPEST, EXTENSION, Unknown, too_deep, write_text};
 use super::request::{Places, RequestPlan};
 use super::violations::Violations;
 use crate::route::percent;
@@ -72,6 +72,11 @@ impl Given {
         Self { paths }
     }
 
+    /// Each of them.
+    pub(crate) fn paths(&self) -> &[Vec<u16>] {
+        &self.paths
+    }
+
     /// The name of a field that is given and of the same oneof as one on this path.
     pub(crate) fn rival<'p>(&self, plan: &'p RequestPlan, path: &[u16]) -> Option<&'p str> {
         self.paths
@@ -94,19 +99,21 @@ impl Given {
 pub(crate) fn apply(
     binding: &Binding,
     parameters: &Parameters,
-    mut given: Given,
+    given: &mut Given,
     wire: &mut Wire,
     violations: &mut Violations,
 ) {
     for (name, text) in parameters {
         let Some((path, field)) = resolve(binding, name) else {
-            if binding.plan.unknown == Unknown::Refuse {
-                violations.add(name, "is no query parameter of this call");
+            if let Some(reason) = stranger(name, binding.plan.unknown) {
+                violations.add(name, reason);
             }
             continue;
         };
-        if binding.places.captured.contains(&path) {
-            violations.add(name, "is given by the path and cannot be given again");
+        if path.len() > DEEPEST {
+            violations.add(name, too_deep());
+        } else if binding.places.captured.contains(&path) {
+            violations.add(name, BY_PATH);
         } else if let Some(rival) = given.rival(&binding.plan, &path) {
             violations.add(name, format!("cannot be given beside `{rival}`"));
         } else if given.paths.contains(&path) && field.shape != Shape::List {
@@ -119,6 +126,15 @@ pub(crate) fn apply(
             }
             given.paths.push(path);
         }
+    }
+}
+
+/// Why a parameter is refused that is none of the call's; absent where it is passed over.
+fn stranger(name: &str, unknown: Unknown) -> Option<&'static str> {
+    match unknown {
+        _ if name.split('.').any(|part| part.starts_with('[')) => Some(EXTENSION),
+        Unknown::Refuse => Some("is no query parameter of this call"),
+        Unknown::Ignore => None,
     }
 }
 
@@ -159,7 +175,7 @@ fn write_within(
     wire.tag(field.kind.wire_type().tag(field.number));
     let value = wire.mark();
     let written = write_text(wire, &plan.table, field.kind, text)?;
-    if field.shape == Shape::Single && !field.presence && wire.is_default(value) {
+    if field.shape == Shape::Single && !field.presence && wire.is_dispensable(value) {
         wire.back_to(mark);
     }
     Some(written)
@@ -174,6 +190,9 @@ fn resolve<'b>(binding: &'b Binding, name: &str) -> Option<(Vec<u16>, &'b Field)
         let place = known.find(part)?.place;
         let field = known.fields.get(usize::from(place))?;
         message = field.message(table);
+        if matches!(known.form, Form::Wrapper) && last.is_some() {
+            continue; // its value is all of it
+        }
         path.push(place);
         last = Some(field);
     }

@@ -27,9 +27,22 @@ use path::{Path, Stop};
 use scalar::Wrong;
 use token::Tokens;
 
-/// The deepest nesting that is read. A level of a `google.protobuf.Struct` is three levels on the
-/// wire, where servers read a hundred.
-const DEEPEST: usize = 30;
+/// The most objects and arrays in one another that are read: what protobuf's own readers take, of
+/// JSON and on the wire. What has more levels on the wire than in JSON counts as many as it has there,
+/// or a caller could make messages that no server reads.
+pub(in crate::transcode) const DEEPEST: usize = 100;
+
+/// Why a member or parameter is refused that is an extension.
+pub(in crate::transcode) const EXTENSION: &str =
+    "is an extension of proto2, which neither JSON nor a query can have";
+
+/// Why what the path says is refused elsewhere.
+pub(in crate::transcode) const BY_PATH: &str = "is given by the URL and cannot be given again";
+
+/// Why what nests deeper than [`DEEPEST`] is refused.
+pub(in crate::transcode) fn too_deep() -> String {
+    format!("is nested deeper than {DEEPEST} levels")
+}
 
 /// What becomes of a field that the contract does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,13 +185,13 @@ impl<'p, 't> Reader<'p, 't> {
         let Some(message) = plan.message(place) else { return self.refuse(path, "has no JSON") };
         match &message.form {
             Form::Object | Form::Empty => self.object(message, path, within),
-            Form::Wrapper => self.wrapper(message, path),
+            Form::Wrapper => self.wrapper(message, path, within),
             Form::Timestamp | Form::Duration | Form::FieldMask => self.text_form(message, path),
             Form::Struct => self.structure(message, path),
             Form::Value => self.dynamic(path),
             Form::ListValue => self.dynamic_list(message, path),
             Form::Any => self.any(message, path),
-            Form::Refused(_) => self.refuse(path, "has no JSON"),
+            Form::Refused(reason) => self.refuse(path, reason.as_str()),
         }
     }
 
@@ -257,7 +270,7 @@ impl<'p, 't> Reader<'p, 't> {
             _ => Within::Nothing,
         };
         if matches!(within, Within::Taken(taken) if taken.is_leaf()) {
-            return self.refuse(path, "is given by the path and cannot be given again").map(drop);
+            return self.refuse(path, BY_PATH).map(drop);
         }
         let spelling = if named.camel { BY_CAMEL } else { BY_NAME };
         let again = self.mark(base, message, spelling, named.place);
@@ -336,8 +349,16 @@ impl<'p, 't> Reader<'p, 't> {
         false
     }
 
-    fn wrapper(&mut self, message: &Message, path: &Path<'_>) -> path::Step<bool> {
+    fn wrapper(
+        &mut self,
+        message: &Message,
+        path: &Path<'_>,
+        within: Within<'_>,
+    ) -> path::Step<bool> {
         let Some(field) = message.fields.first() else { return self.refuse(path, "has no JSON") };
+        if matches!(within, Within::Taken(taken) if !taken.is_leaf()) {
+            return self.refuse(path, BY_PATH);
+        }
         let refused = || format!("must be {}", message.expected);
         if let b'{' | b'[' = self.tokens.peek()? {
             return self.refuse(path, refused());
@@ -391,8 +412,7 @@ impl<'p, 't> Reader<'p, 't> {
     fn unknown(&mut self, path: &Path<'_>, at: usize) -> path::Step {
         let path = Path::Member(path, at);
         if self.tokens.name_at(at).starts_with('[') {
-            let reason = "is an extension of proto2, which requests in JSON cannot have";
-            return self.refuse(&path, reason).map(drop);
+            return self.refuse(&path, EXTENSION).map(drop);
         }
         match self.unknown {
             Unknown::Refuse => self.refuse(&path, "is no field of this request").map(drop),
@@ -419,17 +439,28 @@ impl<'p, 't> Reader<'p, 't> {
     /// Takes the `{` or `[` that was seen.
     #[inline]
     fn enter(&mut self) -> path::Step {
-        if self.depth == DEEPEST {
+        self.enter_levels(1)
+    }
+
+    /// Takes the `{` or `[` of what has so many levels on the wire.
+    #[inline]
+    fn enter_levels(&mut self, levels: usize) -> path::Step {
+        if self.depth + levels > DEEPEST {
             return Err(Stop::from(token::Fault::Deep));
         }
-        self.depth += 1;
+        self.depth += levels;
         self.tokens.open();
         Ok(())
     }
 
     #[inline]
     fn leave(&mut self) {
-        self.depth -= 1;
+        self.leave_levels(1);
+    }
+
+    #[inline]
+    fn leave_levels(&mut self, levels: usize) {
+        self.depth -= levels;
     }
 
     /// Sets a mark, and says whether it was set before.

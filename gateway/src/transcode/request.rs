@@ -66,7 +66,7 @@ impl RequestPlan {
         self.table.message(self.root)
     }
 
-    fn reader<'a>(
+    pub(super) fn reader<'a>(
         &'a self,
         json: &'a [u8],
         wire: &'a mut Wire,
@@ -103,6 +103,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) page_token: Option<&'a str>,
     /// The body.
     pub(crate) body: Bytes,
+    /// Whether that is the content of a field of bytes as it is, and not JSON.
+    pub(crate) is_file: bool,
 }
 
 impl Binding {
@@ -112,20 +114,30 @@ impl Binding {
         let mut wire = Wire::with_capacity(parts.body.len() + ROOM);
         let has_body = self.write_body(&parts, &mut wire, &mut violations)?;
         if !parts.parameters.is_empty() {
-            let given = Given::by(&self.places, has_body);
-            query::apply(self, parts.parameters, given, &mut wire, &mut violations);
+            let mut given = Given::by(&self.places, has_body);
+            query::apply(self, parts.parameters, &mut given, &mut wire, &mut violations);
         }
-        for (capture, place) in parts.captures.iter().zip(&self.places.captured) {
-            if let Err(reason) = self.write_captured(&mut wire, place, capture) {
-                violations.add(capture.field.join("."), reason);
-            }
-        }
+        self.write_path(parts.captures, &mut wire, &mut violations);
         if let (Some(token), Some(field)) = (parts.page_token, self.field(self.places.page_token)) {
             wire.tag(field.tag);
             wire.block(token.as_bytes());
         }
         violations.into_result()?;
         Ok(wire.into_bytes())
+    }
+
+    /// Writes what the path says.
+    pub(super) fn write_path(
+        &self,
+        captures: &[Capture],
+        wire: &mut Wire,
+        violations: &mut Violations,
+    ) {
+        for (capture, place) in captures.iter().zip(&self.places.captured) {
+            if let Err(reason) = self.write_captured(wire, place, capture) {
+                violations.add(capture.field.join("."), reason);
+            }
+        }
     }
 
     fn write_captured(
@@ -146,6 +158,15 @@ impl Binding {
         violations: &mut Violations,
     ) -> Result<bool> {
         match &self.body {
+            Body::Field(_) if parts.is_file => {
+                if let Some(field) = self.field(self.places.body) {
+                    wire.tag(field.tag);
+                    wire.block(&parts.body);
+                }
+                return Ok(true);
+            }
+            // Nothing says nothing, whatever the body fills.
+            Body::Nothing | Body::Message | Body::Field(_) if parts.body.is_empty() => {}
             Body::Nothing if self.plan.unknown == Unknown::Ignore => {}
             Body::Nothing => self.plan.reader(json(parts)?, wire, violations)?.nothing()?,
             Body::Raw => write_raw(wire, parts),
@@ -161,24 +182,28 @@ impl Binding {
                 let reader = self.plan.reader(json(parts)?, wire, violations)?;
                 reader.whole(self.plan.root, Some(&self.places.taken))?;
             }
-            Body::Field(_) => return self.write_field(parts, wire, violations),
+            Body::Field(_) => {
+                return self.write_field(json(parts)?, parts.parameters, wire, violations);
+            }
         }
         Ok(false)
     }
 
-    fn write_field(
+    /// Writes the one field that the body fills. Whether it is set.
+    pub(super) fn write_field(
         &self,
-        parts: &Parts<'_>,
+        json: &[u8],
+        parameters: &Parameters,
         wire: &mut Wire,
         violations: &mut Violations,
     ) -> Result<bool> {
         let (Some(field), Some(place)) = (self.field(self.places.body), self.places.body) else {
             return Ok(false);
         };
-        let reader = self.plan.reader(json(parts)?, wire, violations)?;
+        let reader = self.plan.reader(json, wire, violations)?;
         let (set, keys) = reader.one_field(field, self.places.taken.within(place))?;
         if set {
-            self.write_update_mask(parts.parameters, field, &keys, wire);
+            self.write_update_mask(parameters, field, &keys, wire);
         }
         Ok(set)
     }
@@ -213,11 +238,8 @@ impl Binding {
     }
 }
 
-/// The body as JSON. No body at all is an empty object.
+/// The body as JSON.
 fn json<'a>(parts: &'a Parts<'_>) -> Result<&'a [u8]> {
-    if parts.body.is_empty() {
-        return Ok(b"{}");
-    }
     let stated = parts.content_type.unwrap_or_default();
     let essence = stated.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {

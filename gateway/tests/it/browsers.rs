@@ -46,6 +46,8 @@ async fn each_group_of_routes_has_its_own_pages() {
         ("/api/v1/echo", PARTNER, ""),
         ("/api/v1/books/b1", PARTNER, PARTNER),
         ("/api/v1/books/b1", APP, ""),
+        ("/api/v1/%62ooks/b1", PARTNER, PARTNER),
+        ("/api/v1/%62ooks/b1", APP, ""),
         ("/.well-known/library", "https://anybody.example", "*"),
         ("/nothing", APP, APP),
     ];

@@ -24,6 +24,7 @@ async fn what_the_caller_has_already_is_not_sent_again() {
             assert_eq!(reply.header("etag"), "\"v1\"");
             assert_eq!(reply.header("content-type"), "");
             assert_eq!(reply.header("cache-control"), "no-cache");
+            assert_eq!(reply.header("vary"), "", "it is too small to be compressed");
             assert!(!reply.header("ratelimit").is_empty(), "it counts as a call");
         }
     }
@@ -95,4 +96,5 @@ async fn the_document_tells_of_validators_where_there_are_some() {
     let tag = world.rest().get("/openapi.json").await;
     let again = ask(&world.rest(), Method::GET, "/openapi.json", tag.header("etag")).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
+    assert_eq!(again.header("vary"), tag.header("vary"));
 }

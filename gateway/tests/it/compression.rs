@@ -58,6 +58,7 @@ async fn replies_come_in_the_encoding_that_is_accepted() {
     let again = [("accept-encoding", "gzip"), ("if-none-match", plain.header("etag"))];
     let again = world.rest().send(Method::GET, LIST, &again, Bytes::new()).await;
     assert_eq!((again.status, again.body.len(), again.header("content-encoding")), (304, 0, ""));
+    assert_eq!(again.header("vary"), "accept-encoding", "as the reply that it stands for");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ fn refused(reply: &Reply, status: u16) -> String {
 }
 
 /// The messages of a stream, and what its last frame says.
-fn streamed(reply: &Reply) -> (Vec<Bytes>, Json) {
+pub(crate) fn streamed(reply: &Reply) -> (Vec<Bytes>, Json) {
     assert_eq!(reply.status, 200);
     let (mut body, mut messages) = (reply.body.clone(), Vec::new());
     loop {
@@ -64,7 +64,7 @@ fn streamed(reply: &Reply) -> (Vec<Bytes>, Json) {
     }
 }
 
-fn json_frames(messages: &[Json]) -> Bytes {
+pub(crate) fn json_frames(messages: &[Json]) -> Bytes {
     let mut body = BytesMut::new();
     messages.iter().for_each(|message| body.put(framed(message.to_string().as_bytes())));
     body.freeze()
@@ -211,10 +211,45 @@ async fn what_does_not_fit_is_refused_by_the_protocols_rule() {
     assert_eq!(refused(&post("Watch", &[json]).await, 415), "invalid_argument");
     let compressed = post("GetItem", &[json, ("content-encoding", "gzip")]).await;
     assert_eq!(refused(&compressed, 501), "unimplemented");
+    assert!(compressed.text().contains("identity"), "{}", compressed.text());
+    assert_eq!(compressed.header("accept-encoding"), "identity");
+    let stream =
+        [("content-type", "application/connect+json"), ("connect-content-encoding", "gzip")];
+    let compressed = post("Watch", &stream).await;
+    assert_eq!(streamed(&compressed).1["error"]["code"], "unimplemented");
+    assert_eq!(compressed.header("connect-accept-encoding"), "identity");
     let late = post("GetItem", &[json, ("connect-timeout-ms", "soon")]).await;
     assert_eq!(refused(&late, 400), "invalid_argument");
     let reply = post("GetItem", &[("content-type", "application/connect+json")]).await;
     assert_eq!(streamed(&reply).1["error"]["code"], "invalid_argument");
     let reply = post("GetItem", &[("content-type", "text/plain")]).await;
     assert_eq!(reply.error_code(404), "NOT_FOUND", "that is no Connect");
+    let xml = [("content-type", "application/xml"), ("connect-protocol-version", "1")];
+    assert_eq!(refused(&post("GetItem", &xml).await, 415), "invalid_argument");
+    let xml = [("content-type", "application/connect+xml")];
+    assert_eq!(refused(&post("Watch", &xml).await, 415), "invalid_argument");
+    let xml = format!("{FEED}/GetItem?connect=v1&encoding=xml&message=x");
+    assert_eq!(refused(&world.rest().get(&xml).await, 415), "invalid_argument");
+}
+
+#[tokio::test]
+async fn a_get_is_kept_and_asked_for_again_as_those_of_rest() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let path = format!("{FEED}/GetItem?connect=v1&encoding=json&message=%7B%7D");
+    let first = world.rest().get(&path).await;
+    first.expect(200);
+    let tag = first.header("etag");
+    assert!(tag.starts_with("W/\""), "{tag}");
+    assert_eq!(first.header("cache-control"), "no-cache", "anyone may read it");
+    let again =
+        world.rest().send(Method::GET, &path, &[("if-none-match", tag)], Bytes::new()).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let signed = format!(
+        "{LIBRARY}/GetSigned?connect=v1&encoding=json&message=%7B%22bookId%22%3A%22b1%22%7D"
+    );
+    let signed = world.rest().get(&signed).await;
+    assert_eq!(signed.header("cache-control"), "public, max-age=60");
+    let post = unary(&world, None, &format!("{FEED}/GetItem"), json!({})).await;
+    assert_eq!((post.header("etag"), post.header("cache-control")), ("", "no-store"));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gateway::GatewaySettings;
 use mainstay::kernel::lifecycle::Module;
 use mainstay_testing::{NoSettings, Rest, eventually, within};
+use tokio_util::sync::CancellationToken;
 
 use crate::errors::refusal;
 use crate::library::{Rival, descriptors};
@@ -39,6 +40,39 @@ async fn a_service_that_appears_is_routed_and_one_that_goes_answers_503() {
         (rest.get("/api/v1/books/b1").await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn no_call_fails_while_the_routes_change() {
+    let world = World::new().await;
+    let (rest, changed) = (world.rest(), CancellationToken::new());
+    let until = changed.clone();
+    let calling = tokio::spawn(async move {
+        let mut calls = 0;
+        while !until.is_cancelled() {
+            rest.get("/api/v1/books/b1").await.expect(200);
+            calls += 1;
+            // Not more often than the limits of rates allow.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        calls
+    });
+    let rest = world.rest();
+    for _ in 0..3 {
+        let rival = start_rival(&world).await;
+        eventually("the rival is routed", async || {
+            (rest.get("/api/v1/rival/1").await.status == 200).then_some(())
+        })
+        .await;
+        rival.drain().await;
+        eventually("the rival is away", async || {
+            (rest.get("/api/v1/rival/1").await.status != 200).then_some(())
+        })
+        .await;
+    }
+    changed.cancel();
+    let calls = calling.await.unwrap();
+    assert!(calls > 10, "{calls} calls only");
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ pub(crate) struct Attachment {
     pub(crate) content: Option<HttpBody>,
     #[prost(bytes = "vec", tag = "5")]
     pub(crate) data: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "6")]
+    pub(crate) picture: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -181,24 +183,37 @@ impl Feed {
         match topic.as_str() {
             "none" => return Err(Error::new(NOT_FOUND, "there is no such item").into()),
             "strange" => return Err(strange()),
+            "sold" => {
+                let mut status = Status::not_found("it is sold");
+                with_version(status.metadata_mut());
+                return Err(status);
+            }
             "slow" => std::future::pending().await,
             _ => {}
         }
         let mut reply = tonic::Response::new(item(1));
-        reply.metadata_mut().insert("x-feed-version", "7".parse().unwrap());
-        reply.metadata_mut().insert("x-feed-secret", "hidden".parse().unwrap());
+        with_version(reply.metadata_mut());
+        if topic == "dear" {
+            reply.metadata_mut().insert("x-feed-cost", "2".parse().unwrap());
+        }
         Ok(reply)
     }
 
     async fn watch(self, request: tonic::Request<WatchRequest>) -> Answers<Item> {
         let under_way = self.begin();
         let WatchRequest { topic, after } = request.into_inner();
+        if topic.starts_with("slow-") {
+            tokio::time::sleep(SLOW).await;
+        }
         let first: usize = after.parse().map_or(1, |seen: usize| seen + 1);
         let items = move |until: usize| stream::iter((first..=until).map(|id| Ok(item(id))));
         let lent = || Err(crate::library::fail("conflict").into());
         let items: BoxStream<'static, Result<Item, Status>> = match topic.as_str() {
-            "none" => return Err(Error::new(NOT_FOUND, "there is no such feed").into()),
+            "none" | "slow-none" => {
+                return Err(Error::new(NOT_FOUND, "there is no such feed").into());
+            }
             "strange" => return Err(strange()),
+            "slow-never" => std::future::pending().await,
             "early-error" => stream::iter([lent()]).boxed(),
             "late-error" => items(2).chain(stream::iter([lent()])).boxed(),
             "silent" => stream::pending().boxed(),
@@ -206,12 +221,12 @@ impl Feed {
             "many" => items(1000).boxed(),
             "endless" => items(usize::MAX).boxed(),
             "empty" => stream::empty().boxed(),
+            "named" => named(&after),
             _ if after == "wait" => items(2).chain(stream::pending()).boxed(),
             _ => items(3).boxed(),
         };
         let mut reply = tonic::Response::new(Held(items, under_way).boxed());
-        reply.metadata_mut().insert("x-feed-version", "7".parse().unwrap());
-        reply.metadata_mut().insert("x-feed-secret", "hidden".parse().unwrap());
+        with_version(reply.metadata_mut());
         Ok(reply)
     }
 
@@ -244,6 +259,10 @@ impl Feed {
             Err(status) => Err(status),
         });
         Ok(tonic::Response::new(Held(notes, under_way).boxed()))
+    }
+
+    async fn mirror(self, request: tonic::Request<Streaming<HttpBody>>) -> Answers<HttpBody> {
+        Ok(tonic::Response::new(request.into_inner().boxed()))
     }
 
     async fn upload(self, request: tonic::Request<Streaming<Piece>>) -> Answer<Summary> {
@@ -284,12 +303,29 @@ impl Feed {
             "Download" => serve!(server_streaming, download),
             "Collect" => serve!(client_streaming, collect),
             "Chat" => serve!(streaming, chat),
+            "Mirror" => serve!(streaming, mirror),
             "Upload" => serve!(client_streaming, upload),
             "Attach" => serve!(unary, attach),
             other => Status::unimplemented(other).into_http(),
         };
         with_cost(response.map(Body::new))
     }
+}
+
+/// How long the service takes to begin a reply whose topic begins with `slow-`.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Items with names for ids, after one of them; before and after some of them are spaces.
+fn named(after: &str) -> BoxStream<'static, Result<Item, Status>> {
+    const NAMES: [&str; 4] = ["é1", " é2", "é3 ", "é4"];
+    let seen = NAMES.iter().position(|name| *name == after).map_or(0, |seen| seen + 1);
+    stream::iter(&NAMES[seen..]).map(|name| Ok(Item { id: (*name).into(), ..item(1) })).boxed()
+}
+
+/// Adds what is declared, and what is not, to metadata.
+fn with_version(metadata: &mut tonic::metadata::MetadataMap) {
+    metadata.insert("x-feed-version", "7".parse().unwrap());
+    metadata.insert("x-feed-secret", "hidden".parse().unwrap());
 }
 
 /// Adds what is declared, and what is not, to the trailers.

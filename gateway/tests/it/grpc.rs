@@ -3,8 +3,6 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,13 +16,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use mainstay::kernel::channel::framed;
 use mainstay::kernel::error::Error;
-use mainstay_testing::Reply;
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::feed::{Feed, Item, Note, Summary, WatchRequest, item};
+use crate::grpc_web::frames;
 use crate::world::{OTHER, USER, World};
 
 /// tonic's client of the gateway's own port.
@@ -64,7 +62,7 @@ impl GrpcClient {
         Self(Grpc::with_origin(client, origin))
     }
 
-    async fn unary<Q, R>(&mut self, path: &str, request: Request<Q>) -> Result<R, Status>
+    pub(crate) async fn unary<Q, R>(&mut self, path: &str, request: Request<Q>) -> Result<R, Status>
     where
         Q: Message + 'static,
         R: Message + Default + 'static,
@@ -80,7 +78,7 @@ impl GrpcClient {
     }
 }
 
-fn about(topic: &str) -> WatchRequest {
+pub(crate) fn about(topic: &str) -> WatchRequest {
     WatchRequest { topic: topic.into(), ..WatchRequest::default() }
 }
 
@@ -300,64 +298,6 @@ async fn a_stream_ends_with_the_session_in_whose_name_it_began() {
     };
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"));
     feed.calls_under_way(0).await;
-}
-
-/// One message, or the trailers, by the flag of its frame.
-fn frames(mut body: Bytes) -> Vec<(u8, Bytes)> {
-    let mut frames = Vec::new();
-    while !body.is_empty() {
-        let length = u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize;
-        frames.push((body[0], body.slice(5..5 + length)));
-        body = body.slice(5 + length..);
-    }
-    frames
-}
-
-async fn web(world: &World, media_type: &str, method: &str, body: Bytes) -> Reply {
-    let headers = [("content-type", media_type), ("accept", media_type), ("x-grpc-web", "1")];
-    let path = format!("/feed.v1.FeedService/{method}");
-    world.rest().send(Method::POST, &path, &headers, body).await
-}
-
-#[tokio::test]
-async fn grpc_web_speaks_in_frames_and_in_text() {
-    let world = World::new().await;
-    let _feed = Feed::start(&world).await;
-    let request = framed(&about("fine").encode_to_vec());
-    let binary = web(&world, "application/grpc-web+proto", "Watch", request.clone()).await;
-    assert_eq!(binary.header("content-type"), "application/grpc-web+proto");
-    let text = Bytes::from(STANDARD.encode(&request));
-    let text = web(&world, "application/grpc-web-text", "Watch", text).await;
-    let decoded: Vec<u8> =
-        text.text().as_bytes().chunks(4).flat_map(|quad| STANDARD.decode(quad).unwrap()).collect();
-    for body in [binary.body.clone(), decoded.into()] {
-        let frames = frames(body);
-        let (last, items) = frames.split_last().unwrap();
-        let items: Vec<Item> =
-            items.iter().map(|(_, item)| Item::decode(item.clone()).unwrap()).collect();
-        assert_eq!(items, [item(1), item(2), item(3)]);
-        assert_eq!(last.0, 0x80);
-        assert!(String::from_utf8_lossy(&last.1).contains("grpc-status:0"), "{last:?}");
-    }
-    let one = web(&world, "application/grpc-web", "GetItem", request).await;
-    let frames = frames(one.body);
-    assert_eq!((frames.len(), Item::decode(frames[0].1.clone()).unwrap()), (2, item(1)));
-}
-
-#[tokio::test]
-async fn grpc_web_hears_refusals_in_its_trailers() {
-    let world = World::new().await;
-    let _feed = Feed::start(&world).await;
-    let request = framed(&about("none").encode_to_vec());
-    for (method, status) in [("Watch", 5), ("GetItem", 5), ("Peek", 16), ("Hidden", 12)] {
-        let reply = web(&world, "application/grpc-web+proto", method, request.clone()).await;
-        assert_eq!(reply.status, 200, "{method}");
-        let frames = frames(reply.body.clone());
-        let trailers = String::from_utf8_lossy(&frames[0].1).into_owned();
-        assert_eq!((frames.len(), frames[0].0), (1, 0x80), "{method}");
-        assert!(trailers.contains(&format!("grpc-status:{status}\r\n")), "{method}: {trailers}");
-        assert!(trailers.contains("grpc-status-details-bin:"), "{method}: {trailers}");
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Requests that are sent again with their `Idempotency-Key`.
 
 mod killed;
+mod protocols;
 
 use bytes::Bytes;
 use gateway::GatewaySettings;
@@ -129,6 +130,42 @@ async fn a_refusal_is_kept_where_it_is_settled_and_a_fault_is_never_tried_again(
     let again = borrow(&ada, "internal", "i").await;
     assert_eq!(refusal(&again, 409), "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(world.call_count(), 4, "it may have happened, so it does not happen again");
+}
+
+#[tokio::test]
+async fn a_refusal_is_repeated_in_the_words_that_its_caller_asks_for() {
+    let world = World::new().await;
+    let ada = world.as_user(USER);
+    let lend = async |accept: &str| {
+        let headers = [JSON, ("idempotency-key", "k"), ("accept", accept)];
+        let path = "/api/v1/books/conflict:borrow";
+        ada.send(Method::POST, path, &headers, Bytes::from_static(b"{}")).await
+    };
+    let first = lend("application/problem+json").await;
+    let again = lend("application/problem+json").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    for reply in [&first, &again] {
+        assert_eq!(reply.header("content-type"), "application/problem+json");
+        assert_eq!(reply.expect(409)["code"], "BOOK_LENT");
+    }
+    assert_eq!(again.body, first.body);
+    let plainly = lend("application/json").await;
+    assert_eq!(plainly.expect(409)["error"]["code"], "BOOK_LENT");
+    assert_eq!(world.call_count(), 1);
+}
+
+#[tokio::test]
+async fn a_call_whose_time_was_over_before_it_was_made_leaves_its_key_free() {
+    let world = World::new().await;
+    let ada = world.as_user(USER);
+    borrow(&ada, "b1", "another").await.expect(200);
+    let headers = [JSON, ("idempotency-key", "k"), ("x-request-timeout", "0")];
+    let path = "/api/v1/books/b1:borrow";
+    let late = ada.send(Method::POST, path, &headers, Bytes::from_static(b"{}")).await;
+    assert_eq!(refusal(&late, 504), "DEADLINE_EXCEEDED");
+    let reply = borrow(&ada, "b1", "k").await;
+    assert_eq!((reply.status, reply.header("idempotency-replayed")), (200, ""));
+    assert_eq!(world.call_count(), 2);
 }
 
 #[tokio::test]

@@ -24,6 +24,16 @@ pub(crate) fn kinds() -> MessageDescriptor {
     pool().get_message_by_name("kinds.v1.Kinds").unwrap()
 }
 
+pub(crate) fn holder() -> MessageDescriptor {
+    pool().get_message_by_name("kinds.v1.Holder").unwrap()
+}
+
+/// A message of those that proto2 left behind.
+pub(crate) fn old(name: &str) -> MessageDescriptor {
+    let pool = DescriptorPool::decode(descriptors("kinds/v1/old.proto")).unwrap();
+    pool.get_message_by_name(&format!("kinds.v1.{name}")).unwrap()
+}
+
 fn written(message: &MessageDescriptor, spelling: Spelling, wire: &[u8]) -> Option<String> {
     by(&JsonPlan::compile([message.clone()], spelling), message, wire)
 }
@@ -112,10 +122,8 @@ fn damaged_bytes_are_refused_or_make_sound_json() {
 fn what_json_cannot_say_is_refused() {
     let kinds = kinds();
     let time = |seconds: i64| field_bytes(60, &varint(1, seconds as u64));
-    let mut deep = Vec::new();
-    for _ in 0..120 {
-        deep = field_bytes(17, &deep);
-    }
+    let nested = |levels| (0..levels).fold(Vec::new(), |inner, _| field_bytes(17, &inner));
+    assert!(written(&kinds, Spelling::Contract, &nested(100)).is_some());
     let rows: [(&str, Vec<u8>); 10] = [
         ("a time after the year 9999", time(253_402_300_800)),
         ("a time before the year 1", time(-62_135_596_801)),
@@ -129,7 +137,7 @@ fn what_json_cannot_say_is_refused() {
             vec![0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         ),
         ("half a message", vec![0x72, 5, b'x']),
-        ("a hundred messages in one another", deep),
+        ("more than a hundred messages within one", nested(101)),
     ];
     for (what, wire) in rows {
         assert_eq!(written(&kinds, Spelling::Contract, &wire), None, "{what}");
@@ -160,8 +168,7 @@ fn numbers_beyond_json_are_text_and_fields_come_by_their_numbers() {
 
 #[test]
 fn an_any_is_written_by_the_type_that_it_names() {
-    let pool = pool();
-    let holder = pool.get_message_by_name("kinds.v1.Holder").unwrap();
+    let holder = holder();
     let any = |url: &str, value: &[u8]| {
         field_bytes(1, &[field_bytes(1, url.as_bytes()), field_bytes(2, value)].concat())
     };
@@ -175,10 +182,7 @@ fn an_any_is_written_by_the_type_that_it_names() {
 
 #[test]
 fn a_group_of_proto2_has_no_json_and_is_named() {
-    let pool = DescriptorPool::decode(descriptors("kinds/v1/old.proto")).unwrap();
-    let all = ["Keeper", "Sound"]
-        .map(|name| pool.get_message_by_name(&format!("kinds.v1.{name}")).unwrap());
-    let plan = JsonPlan::compile(all, Spelling::Contract);
+    let plan = JsonPlan::compile(["Keeper", "Sound"].map(old), Spelling::Contract);
     let refusal = |name: &str| plan.refusal(plan.find(name).unwrap());
     let reason = refusal("kinds.v1.Keeper").unwrap();
     assert!(reason.contains("`kinds.v1.Old.part` is a group"), "{reason}");

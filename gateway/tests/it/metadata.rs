@@ -4,10 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use mainstay::kernel::channel::framed;
 use mainstay_testing::Reply;
+use prost::Message as _;
+use serde_json::json;
+use tonic::{Code, Request};
 
+use crate::connect::{json_frames, streamed};
 use crate::errors::refusal;
-use crate::feed::Feed;
+use crate::feed::{Feed, Item};
+use crate::grpc::{GrpcClient, about};
+use crate::grpc_web::{frames, web};
 use crate::world::World;
 
 async fn send(world: &World, path: &str, headers: &[(&str, &str)]) -> Reply {
@@ -37,6 +44,56 @@ async fn what_the_contract_declares_travels_and_nothing_else() {
             assert_eq!(reply.header(name), "", "{name} is not declared");
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_contract_declares_travels_with_failures_too() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let rest = send(&world, "/api/v1/items/sold", &[]).await;
+    assert_eq!(refusal(&rest, 404), "NOT_FOUND");
+    let path = "/feed.v1.FeedService/GetItem?connect=v1&encoding=json&message=%7B%22topic%22%3A%22sold%22%7D";
+    let connect = send(&world, path, &[]).await;
+    // Its headers came before it failed, its cost with the status.
+    let stream = send(&world, "/api/v1/feeds/early-error", &[]).await;
+    assert_eq!((refusal(&stream, 409).as_str(), stream.header("x-feed-cost")), ("BOOK_LENT", "3"));
+    for reply in [rest, connect, stream] {
+        let told = (reply.header("x-feed-version"), reply.header("x-feed-secret"));
+        assert_eq!(told, ("7", ""));
+    }
+    let body = json_frames(&[json!({ "topic": "late-error" })]);
+    let headers = [("content-type", "application/connect+json")];
+    let path = "/feed.v1.FeedService/Watch";
+    let reply = world.rest().send(Method::POST, path, &headers, body).await;
+    assert_eq!(streamed(&reply).1["metadata"], json!({ "x-feed-cost": ["3"] }));
+
+    let mut client = GrpcClient::new(&world);
+    let path = "/feed.v1.FeedService/GetItem";
+    let failed = client.unary::<_, Item>(path, Request::new(about("sold"))).await.unwrap_err();
+    assert_eq!(failed.code(), Code::NotFound);
+    let told = failed.metadata().as_ref();
+    assert!(told["x-feed-version"] == "7" && !told.contains_key("x-feed-secret"), "{told:?}");
+    let mut items = client.watch("late-error").await.unwrap().into_inner();
+    let failed = loop {
+        if let Err(status) = items.message().await {
+            break status;
+        }
+    };
+    let told = failed.metadata().as_ref();
+    assert!(told["x-feed-cost"] == "3" && !told.contains_key("x-feed-debt"), "{told:?}");
+    let request = framed(&about("sold").encode_to_vec());
+    let reply = web(&world, "application/grpc-web+proto", "GetItem", request).await;
+    let trailers = String::from_utf8_lossy(&frames(reply.body)[0].1).into_owned();
+    assert!(trailers.contains("x-feed-version:7\r\n"), "{trailers}");
+}
+
+#[tokio::test]
+async fn a_name_among_headers_and_trailers_is_told_with_the_values_of_both() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let reply = send(&world, "/api/v1/items/dear", &[]).await;
+    let costs: Vec<_> = reply.headers.get_all("x-feed-cost").iter().collect();
+    assert_eq!(costs, ["2", "3"], "{}", reply.status);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value as Json;
 
-use crate::json::{MESSAGES, Random, by, kinds};
+use crate::json::{MESSAGES, Random, by, holder, kinds, old};
 
 fn plan(message: &MessageDescriptor) -> (Arc<JsonPlan>, RequestPlan) {
     let table = Arc::new(JsonPlan::compile([message.clone()], Spelling::Canonical));
@@ -149,6 +149,79 @@ fn all_faults_are_named_by_their_paths_and_twenty_at_most() {
     assert_eq!(found, wanted);
     let many = format!(r#"{{"zigzags": [{}]}}"#, vec!["true"; 500].join(","));
     assert_eq!(plan.message(many.as_bytes()).unwrap_err().violations().len(), 20);
+}
+
+/// Texts within one another: what stands around them, how each begins and ends, and what the innermost has.
+struct Nested([&'static str; 2], [&'static str; 2], &'static str);
+
+impl Nested {
+    fn text(&self, count: usize) -> String {
+        let Self([before, after], [open, close], within) = self;
+        format!("{before}{}{within}{}{after}", open.repeat(count), close.repeat(count))
+    }
+}
+
+#[test]
+fn requests_nest_as_deep_as_servers_read() {
+    let any = [r#""any":{"@type":"x/kinds.v1.Holder","#, "}"];
+    let late_any = [r#""any":{"#, r#","@type":"x/kinds.v1.Holder"}"#];
+    let rows = [
+        (kinds(), 99, Nested(["", ""], [r#"{"inner":"#, "}"], "{}")),
+        (kinds(), 49, Nested(["", ""], [r#"{"children":["#, "]}"], "{}")),
+        (kinds(), 49, Nested(["", ""], [r#"{"byFlag":{"true":"#, "}}"], "{}")),
+        // On the wire these are more: a list stands in a value, and a structure in the entry of a map.
+        (kinds(), 49, Nested([r#"{"list":"#, "}"], ["[", "]"], "")),
+        (kinds(), 33, Nested([r#"{"structure":"#, "}"], [r#"{"a":"#, "}"], "1")),
+        (kinds(), 33, Nested([r#"{"dynamic":"#, "}"], [r#"{"a":"#, "}"], "1")),
+        (holder(), 98, Nested(["{", "}"], any, r#""any":{}"#)),
+        (holder(), 98, Nested(["{", "}"], late_any, r#""any":{}"#)),
+    ];
+    let read = move || {
+        rows.map(|(message, most, nested)| {
+            let ((_, plan), text) = (plan(&message), nested.text(most));
+            let wire = plan.message(text.as_bytes());
+            let error = plan.message(nested.text(most + 1).as_bytes()).unwrap_err();
+            let description = &error.violations()[0].description;
+            assert_eq!(description, "is nested deeper than 100 levels", "{text}");
+            (message, wire.unwrap_or_else(|fault| panic!("{fault}: {text}")))
+        })
+    };
+    // Half of what a worker has: it is enough, and leaves some for whoever calls.
+    let reader = std::thread::Builder::new().stack_size(1024 * 1024).spawn(read).unwrap();
+    for (message, wire) in reader.join().unwrap() {
+        assert!(DynamicMessage::decode(message, wire).is_ok(), "servers read it");
+    }
+}
+
+#[test]
+fn a_group_has_no_json_in_an_any_either() {
+    let table = Arc::new(JsonPlan::compile([holder(), old("Old")], Spelling::Canonical));
+    let plan = RequestPlan::new(table, "kinds.v1.Holder", Unknown::Ignore).unwrap();
+    let text = br#"{"any": {"@type": "x/kinds.v1.Old", "part": {"number": 1}}}"#;
+    let error = plan.message(text).unwrap_err();
+    let [found] = error.violations() else { panic!("{error:?}") };
+    assert_eq!(found.field, "any");
+    assert!(found.description.contains("`kinds.v1.Old.part` is a group"), "{error}");
+}
+
+#[test]
+fn an_enum_of_proto2_takes_no_number_that_it_does_not_have() {
+    let (_, plan) = plan(&old("Sound"));
+    plan.message(br#"{"number": 1, "shade": 1}"#).unwrap();
+    let error = plan.message(br#"{"number": 1, "shade": 7}"#).unwrap_err();
+    assert_eq!(error.message(), "shade: must be one of SHADE_LIGHT, SHADE_DARK");
+}
+
+#[test]
+fn a_mask_is_in_the_spelling_that_is_spoken() {
+    let kinds = kinds();
+    for (spelling, takes) in [(Spelling::Contract, true), (Spelling::Canonical, false)] {
+        let table = Arc::new(JsonPlan::compile([kinds.clone()], spelling));
+        let plan = RequestPlan::new(table, "kinds.v1.Kinds", Unknown::Refuse).unwrap();
+        let camel = plan.message(br#"{"mask": "homePage,tags"}"#).unwrap();
+        let snake = plan.message(br#"{"mask": "home_page,tags"}"#);
+        assert_eq!(snake.ok(), takes.then_some(camel), "{spelling:?}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::feed::{Feed, Note};
+use crate::feed::{Feed, HttpBody, Note};
 use crate::world::{OTHER, USER, World};
 
 const CHAT: &str = "/api/v1/chat";
@@ -140,6 +140,59 @@ async fn each_frame_is_a_message_and_an_empty_one_the_end() {
     assert_eq!((&summary["data"]["count"], &summary["data"]["total"]), (&json!(2), &json!("5")));
     assert_eq!(summary["data"]["name"], "s1", "what the path says counts, in both forms");
     assert_eq!(notes.closed().await, 1000);
+}
+
+#[tokio::test]
+async fn path_and_query_say_their_part_of_each_message_before_the_first() {
+    let (world, _feed, _running) = world().await;
+    let mut chat = Socket::of(&world, USER, "/api/v1/shelves/s1/chat/0?text=hi").await;
+    let said = json!({ "shelf": "s1", "text": "HI", "weight": 0 });
+    chat.say(&json!({})).await;
+    assert_eq!(chat.hear().await["data"], said);
+    let other = Note { shelf: "s9".into(), text: "ho".into(), weight: 9 }.encode_to_vec();
+    chat.0.send(Message::Binary(other.into())).await.unwrap();
+    assert_eq!(chat.hear().await["data"], said, "a frame says nothing of it");
+    chat.say(&json!({ "text": "ho" })).await;
+    assert_eq!(chat.refused().await, ("INVALID_ARGUMENT".to_owned(), 4003));
+
+    let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+    for (path, expected) in [
+        ("/api/v1/shelves/s1/chat/0", 101),
+        ("/api/v1/shelves/s1/chat/heavy", 400),
+        ("/api/v1/shelves/s1/chat/0?colour=1", 400),
+        ("/api/v1/shelves/s1/notes?text=hi", 400),
+    ] {
+        assert_eq!(status(&world, path, &[("authorization", &bearer)]).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_with_their_type_are_messages_like_others() {
+    let (world, _feed, _running) = world().await;
+    let mut mirror = Socket::open(&world, "/api/v1/mirror", &[]).await.unwrap();
+    let picture = json!({ "content_type": "image/png", "data": "iVBORw==" });
+    mirror.say(&picture).await;
+    let seen = mirror.hear().await;
+    let binary = HttpBody { content_type: "image/png".into(), data: b"\x89PNG".into() };
+    mirror.0.send(Message::Binary(binary.encode_to_vec().into())).await.unwrap();
+    assert_eq!(seen, mirror.hear().await);
+    for (name, said) in picture.as_object().unwrap() {
+        assert_eq!(seen["data"][name], *said, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_may_have_a_websocket_and_a_get_beside_it() {
+    let (world, _feed, _running) = world().await;
+    let item = world.rest().get(NOTES).await.expect(200);
+    assert_eq!(item["data"]["id"], "1");
+    let mut notes = Socket::of(&world, USER, NOTES).await;
+    notes.say(&json!({ "weight": 2 })).await;
+    notes.end().await;
+    assert_eq!(notes.hear().await["data"]["total"], "2");
+    let bearer = format!("Bearer {}", world.auth.token(USER, "free"));
+    let books = status(&world, "/api/v1/books/b1", &[("authorization", &bearer)]).await;
+    assert_eq!(books, 200, "who asks for a WebSocket where there is none gets what there is");
 }
 
 /// A connection over HTTP/2 on which CONNECT may open WebSockets.

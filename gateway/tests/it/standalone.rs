@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,10 +18,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mainstay::kernel::error::{Error, Result};
 use mainstay_testing::{Rest, eventually, free_address};
 use prost::Message as _;
+use prost_types::{FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 use crate::library::{Arrived, Dynamic, Named};
 
@@ -273,6 +276,8 @@ async fn an_annotated_server_is_served_as_it_is() {
 
         let surplus = rest.get("/v1/shelves/1/items/a?utm_source=mail").await;
         assert_eq!(surplus.status, if strict { 400 } else { 200 });
+        let extension = rest.get("/v1/shelves/1/items/a?%5Bshop.v1.note%5D=4").await;
+        assert_eq!(extension.status, 400, "it is passed over by nobody");
         let missing = rest.get("/v1/shelves/1/items/none").await;
         assert_eq!(missing.status, 404);
         // What has no route is served by its gRPC path, here as Connect has it.
@@ -351,14 +356,53 @@ async fn a_server_that_comes_later_is_served_when_it_is_there() {
     .await;
 }
 
+/// A contract in Protobuf Editions.
+fn of_editions() -> &'static [u8] {
+    let service =
+        ServiceDescriptorProto { name: Some("NewService".to_owned()), ..Default::default() };
+    let file = FileDescriptorProto {
+        name: Some("new/v1/new.proto".to_owned()),
+        package: Some("new.v1".to_owned()),
+        syntax: Some("editions".to_owned()),
+        service: vec![service],
+        ..Default::default()
+    };
+    Vec::leak(FileDescriptorSet { file: vec![file] }.encode_to_vec())
+}
+
+#[tokio::test]
+async fn a_contract_that_cannot_be_read_is_asked_for_again() {
+    let calls = Arc::default();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(of_editions())
+        .build_v1()
+        .unwrap();
+    let path = "/grpc.reflection.v1.ServerReflection/{method}";
+    let before = axum::Router::new().route_service(path, reflection);
+    let (after, asked) = (app(Reflects::V1, &calls), Arc::new(AtomicUsize::new(0)));
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let reflects = request.uri().path().starts_with("/grpc.reflection.");
+        let is_early = reflects && asked.fetch_add(1, Ordering::SeqCst) < 2;
+        if is_early { before.clone() } else { after.clone() }.oneshot(request)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let _server = Server { address, calls, serving };
+    let gateway = Gateway::routed(address, &[]).await;
+    assert_eq!(gateway.rest.get("/v1/shelves/1/items/a").await.status, 200);
+}
+
 #[test]
 fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
     let upstream = "127.0.0.1:1";
     let run = |options: &[&str]| -> Output { command(upstream, options).output().unwrap() };
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), prost_types::FileDescriptorProto::default().encode_to_vec())
-        .unwrap();
+    std::fs::write(file.path(), FileDescriptorProto::default().encode_to_vec()).unwrap();
     let empty = file.path().to_str().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), of_editions()).unwrap();
+    let of_editions = file.path().to_str().unwrap();
     let alone = |options: &[&str]| {
         let mut command = mainstay_testing::command(env!("CARGO_BIN_EXE_mainstay-gateway"));
         command.args(options).env("MAINSTAY_TLS__MODE", "plaintext").output().unwrap()
@@ -374,6 +418,7 @@ fn a_command_line_that_cannot_be_is_refused_with_its_mend() {
         (&["--jwks", "ftp://a", "--issuer", ISSUER, "--audience", AUDIENCE], "write https://"),
         (&["--descriptors", "/nowhere.pb"], "/nowhere.pb cannot be read"),
         (&["--descriptors", empty], "describes no gRPC service"),
+        (&["--descriptors", of_editions], "new/v1/new.proto is `editions`: only proto2 and proto3"),
         (&["--rate-limit", "many"], "100/s"),
         (&["--upstream", "no-port"], "HOST:PORT"),
     ] {

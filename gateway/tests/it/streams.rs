@@ -165,6 +165,24 @@ async fn a_listener_that_was_cut_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn an_id_that_comes_back_is_the_one_that_was_sent() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let ids = |events: &Reply| -> Vec<String> {
+        let text = events.text();
+        text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
+    };
+    let events = get(&world, "/api/v1/feeds/named", &[EVENTS]).await;
+    assert_eq!(ids(&events), ["é1", "é4"], "others would come back as something else");
+    assert_eq!(events.text().matches("data:").count(), 4);
+    let events = get(&world, "/api/v1/feeds/named", &[EVENTS, ("last-event-id", "é1")]).await;
+    assert_eq!(
+        (ids(&events).as_slice(), events.text().matches("data:").count()),
+        (&["é4".to_owned()][..], 3)
+    );
+}
+
+#[tokio::test]
 async fn a_silent_stream_of_events_says_that_it_lives() {
     let stream_heartbeat = Duration::from_millis(20);
     let world =
@@ -173,6 +191,31 @@ async fn a_silent_stream_of_events_says_that_it_lives() {
     Coming::begin(&world, "/api/v1/feeds/silent", EVENTS.1).await.until(":\n\n:\n\n:\n\n").await;
     let mut later = Coming::begin(&world, "/api/v1/feeds/then-silent", EVENTS.1).await;
     later.until("item 2\"}}\n\n:\n\n:\n\n").await;
+}
+
+#[tokio::test]
+async fn events_begin_before_the_service_has_begun() {
+    let stream_heartbeat = Duration::from_millis(20);
+    let world =
+        World::with(GatewaySettings { stream_heartbeat, ..GatewaySettings::default() }).await;
+    let (feed, _running) = Feed::start(&world).await;
+    let fine = get(&world, "/api/v1/feeds/slow-fine", &[EVENTS]).await;
+    assert!(fine.text().starts_with(":\n\n"), "{}", fine.text());
+    assert_eq!((fine.status, fine.text().matches("data:").count()), (200, 3));
+    let none = get(&world, "/api/v1/feeds/slow-none", &[EVENTS]).await;
+    let text = none.text();
+    let (before, last) = text.split_once("event: error\ndata: ").unwrap();
+    assert!(before.starts_with(":\n\n") && !before.contains("data:"), "{text}");
+    let last: Json = serde_json::from_str(last.trim()).unwrap();
+    assert_eq!((none.status, &last["error"]["code"]), (200, &json!("NOT_FOUND")));
+    let lines = get(&world, "/api/v1/feeds/slow-none", &[LINES]).await;
+    assert_eq!(refusal(&lines, 404), "NOT_FOUND", "of no other form is a sign of life");
+
+    let mut coming = Coming::begin(&world, "/api/v1/feeds/slow-never", EVENTS.1).await;
+    coming.until(":\n\n:\n\n").await;
+    feed.calls_under_way(1).await;
+    drop(coming);
+    feed.calls_under_way(0).await;
 }
 
 #[tokio::test]

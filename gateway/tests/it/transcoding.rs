@@ -82,7 +82,7 @@ async fn both_spellings_are_accepted_and_null_is_absence() {
 #[tokio::test]
 async fn what_is_wrong_in_a_body_is_named_and_nothing_is_called() {
     let world = World::new().await;
-    let deep = format!("{}1{}", r#"{"inner":"#.repeat(40), "}".repeat(40));
+    let deep = format!("{}1{}", r#"{"inner":"#.repeat(101), "}".repeat(101));
     let rows: [(&[u8], &str, &str); 22] = [
         (br#"{"colour": 1}"#, "INVALID_ARGUMENT", "colour"),
         (br#"{"inner": {"colour": 1}}"#, "INVALID_ARGUMENT", "inner.colour"),
@@ -116,6 +116,15 @@ async fn what_is_wrong_in_a_body_is_named_and_nothing_is_called() {
         assert!(reply.text().contains(named), "{shown}: {}", reply.text());
     }
     assert_eq!(world.call_count(), 0);
+}
+
+#[tokio::test]
+async fn a_hundred_messages_in_one_another_go_there_and_back() {
+    let world = World::new().await;
+    let deep = (1..100).fold(json!({}), |inner, _| json!({ "inner": inner }));
+    let echoed = world.rest().post("/api/v1/echo", deep).await.data();
+    let levels = std::iter::successors(Some(&echoed), |message| message.get("inner"));
+    assert_eq!(levels.count(), 100);
 }
 
 #[tokio::test]

@@ -94,6 +94,76 @@ async fn a_form_fills_fields_and_its_file_is_the_body() {
 }
 
 #[tokio::test]
+async fn the_file_of_a_form_is_one_of_a_oneof_too() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let (file, url) = ("name=\"file\"; filename=\"a.png\"", ("name=\"picture_url\"", "x"));
+    let path = "/api/v1/pictures/x";
+    for picture in ["", "png"] {
+        let alone = form(&[(file, picture)]);
+        let attached = post(&world, path, BOUNDARY, alone.clone()).await.data();
+        assert!(attached["attachment"]["picture"].is_string(), "{attached}");
+        let beside = post(&world, path, BOUNDARY, form(&[url, (file, picture)])).await;
+        let in_query = post(&world, &format!("{path}?picture_url=x"), BOUNDARY, alone).await;
+        for reply in [beside, in_query] {
+            assert_eq!(refusal(&reply, 400), "INVALID_ARGUMENT");
+            assert_eq!(reply.json()["error"]["details"][0]["field"], "picture_url");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_texts_of_a_form_are_utf_8_or_refused() {
+    let world = World::new().await;
+    let _feed = Feed::start(&world).await;
+    let file = ("name=\"file\"; filename=\"a\"", "a");
+    // Each tilde of a form is these bytes.
+    let with = |form: String, bytes: &[u8]| -> Vec<u8> {
+        form.split('~').map(str::as_bytes).collect::<Vec<_>>().join(bytes)
+    };
+    let latin = "name=\"tags\"\r\nContent-Type: text/plain; charset=ISO-8859-1";
+    let wide = "name=\"tags\"\r\nContent-Type: text/plain; charset=UTF-16LE";
+    let rows: [(&str, &str, &[u8], Option<&str>); 10] = [
+        ("name=\"tags\"", "~", b"caf\xc3\xa9", Some("café")),
+        ("name=\"tags\"", "~", b"\xef\xbb\xbfx", Some("\u{feff}x")),
+        ("name=\"tags\"", "~", b"caf\xe9", None),
+        ("name=\"tags\"", "~", b"\xff\xfe\x41\x00", None),
+        (latin, "~", b"cafe", Some("cafe")),
+        (latin, "~", b"caf\xe9", None),
+        (wide, "~", b"\x41\x00", None),
+        ("name=\"_charset_\"", "~", b"Utf-8", Some("")),
+        ("name=\"_charset_\"", "~", b"iso-8859-1", None),
+        ("name=\"_charset_\"", "~", b"\xff", None),
+    ];
+    for (head, content, bytes, wanted) in rows {
+        let sent = with(form(&[(head, content), file]), bytes);
+        let reply = post(&world, "/api/v1/attachments/x", BOUNDARY, sent.clone()).await;
+        match wanted {
+            Some(text) => {
+                let attachment = reply.data()["attachment"].clone();
+                let tags = if text.is_empty() { json!([]) } else { json!([text]) };
+                assert_eq!(attachment["tags"], tags, "{bytes:?}");
+                assert_eq!(attachment["content"]["content_type"], "text/plain", "by default");
+            }
+            None => {
+                let name = head.split('"').nth(1).unwrap();
+                assert_eq!(refusal(&reply, 400), "INVALID_ARGUMENT", "{bytes:?}");
+                assert_eq!(reply.json()["error"]["details"][0]["field"], name, "{bytes:?}");
+                let streamed = post(&world, "/api/v1/files/x", BOUNDARY, sent).await;
+                assert_eq!(refusal(&streamed, 400), "INVALID_ARGUMENT", "{bytes:?}");
+            }
+        }
+    }
+    let label = ("name=\"label\"", "of 2026");
+    let sent = form(&[("name=\"_charset_\"", "UTF-8"), label, file]);
+    let reply = post(&world, "/api/v1/files/x", BOUNDARY, sent).await.data();
+    assert_eq!(
+        (&reply["label"], &reply["content_type"]),
+        (&json!("of 2026"), &json!("text/plain"))
+    );
+}
+
+#[tokio::test]
 async fn the_file_of_a_form_is_sent_in_pieces_too() {
     let world = World::new().await;
     let (feed, _running) = Feed::start(&world).await;

@@ -64,6 +64,8 @@ pub(super) struct Known {
     users: Cache<String, Answer>,
     /// Questions of the last moment, so that many ask once.
     questions: Cache<String, Answer>,
+    /// The same of the plans on offer.
+    catalogues: Cache<(), Vec<Arc<Plan>>>,
     /// What was asked in the background in the last moment.
     asked: Cache<String, ()>,
     slots: Arc<Semaphore>,
@@ -87,6 +89,7 @@ impl Known {
             billing,
             users: cache().time_to_live(times.kept.max(MEMORY)).build(),
             questions: cache().time_to_live(PAUSE).build(),
+            catalogues: Cache::builder().max_capacity(1).time_to_live(PAUSE).build(),
             asked: Cache::builder().max_capacity(MOST_USERS).time_to_live(PAUSE).build(),
             slots: Arc::new(Semaphore::new(MOST_QUESTIONS)),
             catalogue: ArcSwapOption::empty(),
@@ -118,10 +121,10 @@ impl Known {
         self.users.insert(user_id, Answer::now(plan, Instant::now())).await;
     }
 
-    /// Asks billing about a user, and takes the last answer anybody had while it is away. Many who ask
-    /// at the same time ask once.
+    /// The last answer that anybody had about a user, or else billing's. Many who ask at the same time
+    /// ask once.
     pub(super) async fn ask(&self, user_id: &str) -> Result<Answer> {
-        let answer = self.questions.try_get_with_by_ref(user_id, self.ask_now(user_id)).await;
+        let answer = self.questions.try_get_with_by_ref(user_id, self.find(user_id)).await;
         answer.map_err(|error| {
             Error::unavailable("billing is away").because(anyhow::anyhow!("{error}"))
         })
@@ -132,7 +135,7 @@ impl Known {
     pub(super) async fn confirm(this: &Arc<Self>, user_id: &str) {
         let (known, user_id) = (Arc::clone(this), user_id.to_owned());
         this.in_background(&user_id.clone(), async move {
-            if let Err(error) = known.ask(&user_id).await {
+            if let Err(error) = known.ask_billing(&user_id).await {
                 tracing::debug!(%error, "what is known of a user's plan cannot be confirmed");
             }
         })
@@ -145,8 +148,8 @@ impl Known {
         catalogue.as_ref()?.plans.iter().find(|plan| plan.id == id).cloned()
     }
 
-    /// The plans on offer; they are waited for if they are not known yet. `None` if they cannot be
-    /// had.
+    /// The plans on offer; they are waited for if they are not known yet, and asked for once for all who
+    /// wait. `None` if they cannot be had.
     pub(super) async fn catalogue(this: &Arc<Self>) -> Option<Vec<Arc<Plan>>> {
         if let Some(catalogue) = this.catalogue.load_full() {
             if catalogue.heard.elapsed() > CATALOGUE_FRESH {
@@ -154,7 +157,8 @@ impl Known {
             }
             return Some(catalogue.plans.clone());
         }
-        this.load(String::new(), Source::Anywhere).await.ok()
+        let loaded = this.load(String::new(), Source::Anywhere);
+        this.catalogues.try_get_with((), loaded).await.ok()
     }
 
     /// Billing tells what stands for the plans on offer: if it is new, they are asked for, and what is
@@ -190,27 +194,27 @@ impl Known {
         }
     }
 
-    async fn ask_now(&self, user_id: &str) -> Result<Answer> {
+    async fn find(&self, user_id: &str) -> Result<Answer> {
+        let last = match &self.shared {
+            Some(shared) => shared.last(user_id, self.kept).await,
+            None => None,
+        };
+        match last {
+            Some(last) => Ok(self.keep(user_id, last).await),
+            None => self.ask_billing(user_id).await,
+        }
+    }
+
+    async fn ask_billing(&self, user_id: &str) -> Result<Answer> {
         let begun = Instant::now();
         let request = GetUserEntitlementsRequest { user_id: user_id.to_owned() };
-        let error = match self.billing.get_user_entitlements(request).await {
-            Ok(told) => {
-                let plan = Plan { id: told.plan, features: told.features };
-                let answer = self.keep(user_id, Answer::now(plan, begun)).await;
-                if let Some(shared) = &self.shared {
-                    shared.keep(user_id, &answer, self.kept);
-                }
-                return Ok(answer);
-            }
-            Err(error) => error,
-        };
-        match &self.shared {
-            Some(shared) => match shared.last(user_id, self.kept).await {
-                Some(last) => Ok(self.keep(user_id, last).await),
-                None => Err(error),
-            },
-            None => Err(error),
+        let told = self.billing.get_user_entitlements(request).await?;
+        let plan = Plan { id: told.plan, features: told.features };
+        let answer = self.keep(user_id, Answer::now(plan, begun)).await;
+        if let Some(shared) = &self.shared {
+            shared.keep(user_id, &answer, self.kept);
         }
+        Ok(answer)
     }
 
     /// Keeps an answer, unless something was told after the question had been asked: the answer may
@@ -263,3 +267,6 @@ enum Source {
 pub(super) fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@
 //! 3. **Billing is asked in the background** about whoever makes calls, once a minute, so that what
 //!    stream and token might have missed does not last.
 //!
-//! A call waits for billing in one case: the user is not known and neither is the plan of the token,
-//! because nothing was heard of billing yet. While billing is away the last that is known holds for
+//! A call waits for billing in one case: the user is not known, here or in Redis, and neither is the plan
+//! of the token, because nothing was heard of billing yet. While billing is away the last that is known holds for
 //! some minutes; after that, or without anything, nothing can be said. Where there is Redis, the
 //! last answers are everybody's, also those of a process that has just started.
 
@@ -120,9 +120,14 @@ impl Entitlements for RemoteEntitlements {
             return Ok(plan);
         }
         self.metrics.miss();
-        self.known.ask(&user.id).await.map(|known| known.plan).map_err(|error| {
+        let known = self.known.ask(&user.id).await.map_err(|error| {
             Error::unavailable("entitlements cannot be checked at the moment").because(error)
-        })
+        })?;
+        // What another process was told may be some minutes old.
+        if self.known.is_doubtful(&known, self.fresh()) {
+            Known::confirm(&self.known, &user.id).await;
+        }
+        Ok(known.plan)
     }
 
     async fn plans_with(&self, feature: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::UnaryReply;
@@ -76,7 +77,7 @@ impl Reply {
             return Err(Status::internal("a unary call was answered with a stream"));
         };
         match failed(&trailers) {
-            Some(status) => Err(status),
+            Some(status) => Err(preceded(status, self.head.headers)),
             None => {
                 Ok(UnaryReply { message: unframed(data)?, metadata: self.head.headers, trailers })
             }
@@ -108,6 +109,15 @@ impl From<Status> for Reply {
         let (head, ()) = status.into_http::<()>().into_parts();
         Self::whole(head, Bytes::new(), HeaderMap::new())
     }
+}
+
+/// A status that came after headers, with them among its metadata.
+fn preceded(mut status: Status, mut headers: HeaderMap) -> Status {
+    for (name, value) in status.metadata().as_ref() {
+        headers.append(name, value.clone());
+    }
+    *status.metadata_mut() = MetadataMap::from_headers(headers);
+    status
 }
 
 fn failed(headers: &HeaderMap) -> Option<Status> {
@@ -143,5 +153,31 @@ impl http_body::Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_failed_after_headers_has_them_among_its_metadata() {
+        let of = |pairs: [(&'static str, &'static str); 2]| -> HeaderMap {
+            pairs
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                .into_iter()
+                .collect()
+        };
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.headers = of([("x-head", "1"), ("x-both", "2")]);
+        let mut trailers = of([("x-trail", "3"), ("x-both", "4")]);
+        trailers.insert(Status::GRPC_STATUS, "5".parse().unwrap());
+        let status = Reply::whole(head, Bytes::new(), trailers).into_unary().unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        let metadata = status.metadata().as_ref();
+        assert_eq!([&metadata["x-head"], &metadata["x-trail"]], ["1", "3"]);
+        assert_eq!(metadata.get_all("x-both").iter().collect::<Vec<_>>(), ["2", "4"]);
     }
 }

@@ -8,8 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -36,11 +36,10 @@ pub struct FolderClaims(Arc<Folder>);
 struct Folder {
     path: PathBuf,
     max_claims: usize,
-    count: AtomicUsize,
+    /// How many claims there are. Held while one comes or goes, so that the number is always theirs.
+    count: Mutex<usize>,
     /// Numbers the files that are being written.
     next: AtomicU64,
-    /// Held while a claim whose time has passed gives way to another.
-    giving_way: Mutex<()>,
 }
 
 impl FolderClaims {
@@ -54,18 +53,17 @@ impl FolderClaims {
         let folder = Folder {
             path: path.to_owned(),
             max_claims,
-            count: AtomicUsize::new(0),
+            count: Mutex::new(0),
             next: AtomicU64::new(0),
-            giving_way: Mutex::new(()),
         };
-        folder.sweep(|_| true).with_context(what)?;
+        folder.begin().with_context(what)?;
         Ok(Self(Arc::new(folder)))
     }
 
     /// Removes claims whose time has passed, until the shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-            let swept = self.with(|folder| folder.sweep(|_| false)).await;
+            let swept = self.with(Folder::sweep).await;
             if let Err(error) = swept {
                 let cause = error.cause().map(|cause| format!("{cause:#}"));
                 tracing::warn!(cause, "claims whose time has passed were not removed");
@@ -95,19 +93,19 @@ impl Claims for FolderClaims {
 
     async fn replace(&self, key: &str, value: &[u8], keep: Duration) -> Result<()> {
         let (key, value) = (key.to_owned(), stamped(value, keep));
-        self.with(move |folder| fs::rename(folder.write(&value)?, folder.path(&key)?)).await
+        self.with(move |folder| folder.replace(&key, &value)).await
     }
 
-    async fn release(&self, key: &str) -> Result<()> {
-        let key = key.to_owned();
-        self.with(move |folder| folder.remove(&folder.path(&key)?)).await
+    async fn release(&self, key: &str, value: &[u8]) -> Result<()> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.with(move |folder| folder.release(&key, &value)).await
     }
 }
 
 impl Folder {
     fn claim(&self, key: &str, value: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let path = self.path(key)?;
-        if self.count.load(Ordering::Relaxed) >= self.max_claims {
+        if *self.count() >= self.max_claims {
             return match self.read(&path)? {
                 Some(there) => Ok(Some(there)),
                 None => Err(io::Error::other(format!("{} claims are kept", self.max_claims))),
@@ -121,28 +119,34 @@ impl Folder {
     }
 
     fn link(&self, unfinished: &Path, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        if self.try_link(unfinished, path)? {
-            return Ok(None);
-        }
+        let mut count = self.count();
         if let Some(there) = self.read(path)? {
             return Ok(Some(there));
         }
-        let _alone = self.giving_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = self.read(path)? {
-            return Ok(Some(there));
-        }
-        self.remove(path)?;
-        if self.try_link(unfinished, path)? { Ok(None) } else { self.read(path) }
+        // One whose time has passed gives way.
+        remove(path, &mut count)?;
+        fs::hard_link(unfinished, path)?;
+        *count += 1;
+        Ok(None)
     }
 
-    fn try_link(&self, unfinished: &Path, path: &Path) -> io::Result<bool> {
-        match fs::hard_link(unfinished, path) {
-            Ok(()) => {
-                self.count.fetch_add(1, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+    fn replace(&self, key: &str, value: &[u8]) -> io::Result<()> {
+        let path = self.path(key)?;
+        let unfinished = self.write(value)?;
+        let mut count = self.count();
+        // A claim whose time has passed may be there no more.
+        let is_new = !path.try_exists()?;
+        fs::rename(unfinished, path)?;
+        *count += usize::from(is_new);
+        Ok(())
+    }
+
+    fn release(&self, key: &str, value: &[u8]) -> io::Result<()> {
+        let path = self.path(key)?;
+        let mut count = self.count();
+        match self.read(&path)? {
+            Some(there) if there == value => remove(&path, &mut count),
+            _ => Ok(()),
         }
     }
 
@@ -155,15 +159,8 @@ impl Folder {
         }
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
-            Ok(()) => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a file that has no name of its own yet, readable by its owner alone.
@@ -185,28 +182,52 @@ impl Folder {
         Err(io::Error::new(ErrorKind::InvalidInput, "the key of a claim cannot name a file"))
     }
 
-    /// Removes what no longer counts and, where `is_abandoned`, what is unfinished; counts the rest.
-    fn sweep(&self, is_abandoned: impl Fn(&Path) -> bool) -> io::Result<()> {
-        let (now, mut count) = (now(), 0);
+    /// Removes what is unfinished, and counts what is there.
+    fn begin(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            if path.to_string_lossy().ends_with(UNFINISHED) {
-                if is_abandoned(&path) {
-                    fs::remove_file(&path)?;
-                }
+            match is_unfinished(&path) {
+                true => fs::remove_file(&path)?,
+                false => *self.count() += 1,
+            }
+        }
+        self.sweep()
+    }
+
+    /// Removes claims whose time has passed.
+    fn sweep(&self) -> io::Result<()> {
+        let now = now();
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            if is_unfinished(&path) {
                 continue;
             }
-            let _alone = self.giving_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut count = self.count();
             match fs::read(&path) {
-                Ok(content) if counting(&content, now).is_none() => fs::remove_file(&path)?,
-                Ok(_) => count += 1,
+                Ok(content) if counting(&content, now).is_none() => remove(&path, &mut count)?,
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        self.count.store(count, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Removes a claim of so many, if it is there.
+fn remove(path: &Path, count: &mut usize) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => {
+            *count = count.saturating_sub(1);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(UNFINISHED)
 }
 
 /// A value behind the time until which it counts.
@@ -254,7 +275,9 @@ mod tests {
         std::fs::write(folder.path().join(format!("7{UNFINISHED}")), "half").unwrap();
         let again = FolderClaims::open(folder.path(), 10).unwrap();
         assert_eq!(again.claim("key", b"x", LONG).await.unwrap().as_deref(), Some(&b"done"[..]));
-        again.release("key").await.unwrap();
+        again.release("key", b"x").await.unwrap();
+        assert!(again.claim("key", b"x", LONG).await.unwrap().is_some(), "that is another's");
+        again.release("key", b"done").await.unwrap();
         assert_eq!(again.claim("key", b"x", LONG).await.unwrap(), None);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     }
@@ -269,10 +292,33 @@ mod tests {
         assert_eq!(claims.claim("b", b"1", Duration::ZERO).await.unwrap(), None);
         assert!(claims.claim("c", b"1", LONG).await.is_err(), "there is room for two");
         assert!(claims.claim("a", b"1", LONG).await.unwrap().is_some(), "what is there is told");
-        claims.with(|folder| folder.sweep(|_| false)).await.unwrap();
+        claims.with(Folder::sweep).await.unwrap();
         assert_eq!(claims.claim("c", b"1", LONG).await.unwrap(), None);
         for key in ["", "../a", "a/b", "a.new", &"k".repeat(129)] {
             assert!(claims.claim(key, b"1", LONG).await.is_err(), "{key:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn claims_are_counted_as_they_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let claims = FolderClaims::open(folder.path(), 10).unwrap();
+        assert_eq!(claims.claim("late", b"1", Duration::ZERO).await.unwrap(), None);
+        claims.with(Folder::sweep).await.unwrap();
+        claims.replace("late", b"done", LONG).await.unwrap();
+        claims.replace("late", b"done again", LONG).await.unwrap();
+        let busy = (0..50).map(|round| {
+            let claims = claims.clone();
+            async move {
+                let key = format!("busy-{}", round % 2);
+                claims.claim(&key, b"1", LONG).await.unwrap();
+                claims.with(Folder::sweep).await.unwrap();
+                claims.release(&key, b"1").await.unwrap();
+            }
+        });
+        join_all(busy).await;
+        assert_eq!(*claims.0.count(), 1);
+        claims.release("late", b"done again").await.unwrap();
+        assert_eq!(claims.claim("new", b"1", LONG).await.unwrap(), None);
     }
 }

@@ -6,9 +6,12 @@
 //! **How much too much.** A process may decide by what it knew before the others took their part, for
 //! an interval and the time the ledger takes to answer. So n processes let through at most n full
 //! buckets, where one bucket was meant, and what comes back in an interval for each process. That is
-//! once and not once a period: the ledger keeps what was too much as a debt, and nothing is let through
-//! until it is paid. Over any time `t` that is at most `n x limit + rate x (t + n x interval)`. A caller
-//! whom a shared bucket would let through is never refused.
+//! once and not once a period: the ledger keeps what was too much as a debt. A process learns the debt
+//! of a bucket when it has taken from it, and lets nothing through for as long as the debt was then;
+//! one that grew since it learns with its next call. Over any time `t` that is at most
+//! `n x limit + rate x (t + n x interval)`, where n counts every process that decided in that time: one
+//! that is started again begins with full buckets and counts once more. A caller whom a shared bucket
+//! would let through is never refused.
 //!
 //! While the ledger is away each process decides alone, as [`TokenBuckets`] do, and tells what it let
 //! through when the ledger is back.

@@ -69,6 +69,29 @@ async fn the_last_answer_is_everybodys_and_without_one_nothing_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_knows_is_used_before_billing_is_asked() {
+    let (server, mesh) = (PrivateRedis::start().await, TestMesh::new());
+    let billing = FakeBilling::new(&CATALOGUE);
+    let _running = billing.start(&mesh).await;
+    let (redis, _) = connect(&server).await;
+    let old = entitlements(&mesh, KEPT, &redis);
+    let ada = user(USER);
+    assert_eq!(old.plan_of(&ada).await.unwrap().id, "free");
+    assert_eq!(old.plans_with("library.recommendations").await, ["ai"]);
+    billing.leave_questions(true);
+    within(Duration::from_secs(5), "the answer is shared", async || {
+        let started = entitlements(&mesh, KEPT, &redis);
+        let at_once = Duration::from_secs(1);
+        let plan = tokio::time::timeout(at_once, started.plan_of(&ada)).await.ok()?.unwrap();
+        assert_eq!(plan.id, "free");
+        let plans = started.plans_with("library.recommendations");
+        assert_eq!(tokio::time::timeout(at_once, plans).await.ok()?, ["ai"]);
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_plan_shows_at_once_with_redis_or_without() {
     let (mut server, mesh) = (PrivateRedis::start().await, TestMesh::new());
     let billing = FakeBilling::new(&CATALOGUE);

@@ -70,6 +70,7 @@ async fn gateways_learn_afterwards_what_the_others_let_through() {
     }
     assert_eq!(other.take("caller", QUOTA, 0).remaining, 3, "7 of 10 are taken");
     assert_eq!(strict.decide("caller", QUOTA, 0).await.remaining, 3, "the buckets are the same");
+    assert_eq!(server.keys("*:ratelimit:*"), ["mainstay:ratelimit:caller"]);
 
     server.stall();
     assert!(one.take("caller", QUOTA, 2).allowed);

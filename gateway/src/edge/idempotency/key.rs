@@ -9,7 +9,6 @@ use ring::{digest, hmac};
 use super::record::{Kept, Record, Sealer, State};
 use super::{IDEMPOTENCY_KEY, takes_key};
 use crate::edge::exchange::Exchange;
-use crate::route::Target;
 
 /// The longest key.
 const LONGEST: usize = 255;
@@ -25,19 +24,20 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    /// The key of a request whose method takes one, if it has one.
+    /// The key of a request whose method takes one, if it has one. `content` is what tells it from other
+    /// requests to the same path: the body, or of gRPC and Connect the message.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` when the header is no key.
-    pub(crate) fn of(exchange: &Exchange, target: &Target, body: &[u8]) -> Result<Option<Self>> {
-        if exchange.edge.claims.is_none() || !takes_key(&target.route.rpc.policy) {
+    pub(crate) fn of(exchange: &Exchange, content: &[u8]) -> Result<Option<Self>> {
+        if exchange.edge.claims.is_none() || !takes_key(&exchange.rpc.policy) {
             return Ok(None);
         }
         let Some(key) = key(&exchange.head.headers)? else { return Ok(None) };
         let principal = exchange.call.user.as_ref().map_or("", |user| user.id.as_str());
         let method = exchange.rpc.grpc_path.path();
         let place = digest(&[principal.as_bytes(), method.as_bytes(), key.as_bytes()]);
-        let request = request(exchange, body);
+        let request = request(exchange, content);
         let secret = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
         let derived = |purpose: &str| {
             let mut context = hmac::Context::with_key(&secret);
@@ -71,8 +71,9 @@ impl Keyed {
     }
 }
 
-/// What a request says that its method can read.
-fn request(exchange: &Exchange, body: &[u8]) -> digest::Digest {
+/// What a request says that its method can read, and in which protocol: the path and the media type tell
+/// that.
+fn request(exchange: &Exchange, content: &[u8]) -> digest::Digest {
     let head = &exchange.head;
     let mut parts = vec![
         head.method.as_str().as_bytes(),
@@ -84,7 +85,7 @@ fn request(exchange: &Exchange, body: &[u8]) -> digest::Digest {
         parts.push(name.as_str().as_bytes());
         parts.extend(head.headers.get_all(name).iter().map(http::HeaderValue::as_bytes));
     }
-    parts.push(body);
+    parts.push(content);
     digest(&parts)
 }
 

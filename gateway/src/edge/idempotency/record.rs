@@ -7,13 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, LOCATION};
-use http::response;
+use http::{HeaderMap, HeaderName, HeaderValue, response};
+use mainstay::kernel::error::Error;
+use prost::Message as _;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
-
-/// The headers of a reply that belong to what it says, and not to the moment.
-const KEPT_HEADERS: [http::HeaderName; 3] = [CONTENT_TYPE, ETAG, LOCATION];
+use tonic::{Code, Status};
+use tonic_types::pb;
 
 /// What is kept of a request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,8 +28,13 @@ pub(super) struct Record {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
-    /// It is being served, until this time at most in milliseconds since 1970.
-    InFlight { until: u64 },
+    /// It is being served, until this time at most in milliseconds since 1970. The number is no other
+    /// claim's.
+    InFlight {
+        until: u64,
+        #[serde(default)]
+        number: u64,
+    },
     /// It was answered.
     Done { sealed: String },
     /// It was answered; the reply is too large.
@@ -38,12 +43,51 @@ pub(super) enum State {
     Unknown,
 }
 
-/// A reply as it is kept.
+/// What a request was answered, as it is kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kept {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) head: Head,
+    /// The body of a reply; of a refusal the `google.rpc.Status`.
     pub(super) body: Bytes,
+}
+
+/// What is kept beside a body.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Head {
+    /// A reply in the words of the caller's protocol.
+    Reply { status: u16, headers: Pairs, trailers: Option<Pairs> },
+    /// What the service refused, in no protocol's words: each writes it as it does for everybody.
+    Refusal { request_id: String, headers: Pairs },
+}
+
+/// Headers or trailers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pairs(Vec<(String, String)>);
+
+impl From<&HeaderMap> for Pairs {
+    fn from(headers: &HeaderMap) -> Self {
+        let readable = headers.iter().filter_map(|(name, value)| {
+            let value = value.to_str().ok()?;
+            Some((name.to_string(), value.to_owned()))
+        });
+        Self(readable.collect())
+    }
+}
+
+impl Pairs {
+    pub(super) fn to_headers(&self) -> Option<HeaderMap> {
+        let pairs = self.0.iter().map(|(name, value)| {
+            let name = HeaderName::try_from(name).ok()?;
+            Some((name, HeaderValue::try_from(value).ok()?))
+        });
+        let mut headers = HeaderMap::new();
+        for pair in pairs {
+            let (name, value) = pair?;
+            headers.append(name, value);
+        }
+        Some(headers)
+    }
 }
 
 impl Record {
@@ -59,16 +103,34 @@ impl Record {
 }
 
 impl Kept {
-    pub(super) fn of(head: &response::Parts, body: Bytes) -> Self {
-        let headers = KEPT_HEADERS.iter().filter_map(|name| {
-            let value = head.headers.get(name)?.to_str().ok()?;
-            Some((name.to_string(), value.to_owned()))
-        });
-        Self { status: head.status.as_u16(), headers: headers.collect(), body }
+    /// What a caller is answered.
+    pub(super) fn reply(head: &response::Parts, body: Bytes, trailers: Option<&HeaderMap>) -> Self {
+        let head = Head::Reply {
+            status: head.status.as_u16(),
+            headers: Pairs::from(&head.headers),
+            trailers: trailers.map(Pairs::from),
+        };
+        Self { head, body }
+    }
+
+    /// How a request is refused.
+    pub(super) fn refusal(error: &Error, request_id: &str) -> Self {
+        let (request_id, headers) = (request_id.to_owned(), Pairs::from(error.headers()));
+        let head = Head::Refusal { request_id, headers };
+        Self { head, body: Bytes::copy_from_slice(error.to_status().details()) }
+    }
+
+    /// The error of a refusal.
+    pub(super) fn error(&self) -> Option<Error> {
+        let Head::Refusal { headers, .. } = &self.head else { return None };
+        let status = pb::Status::decode(&*self.body).ok()?;
+        let (code, details) = (Code::from_i32(status.code), self.body.clone());
+        let error = Error::from_status(&Status::with_details(code, status.message, details));
+        Some(error.with_headers(&headers.to_headers()?))
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
-        let head = serde_json::to_vec(&(self.status, &self.headers)).ok()?;
+        let head = serde_json::to_vec(&self.head).ok()?;
         let length = u32::try_from(head.len()).ok()?;
         Some([&length.to_be_bytes()[..], &head, &self.body].concat())
     }
@@ -76,8 +138,8 @@ impl Kept {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (head, body) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        let (status, headers) = serde_json::from_slice(head).ok()?;
-        Some(Self { status, headers, body: Bytes::copy_from_slice(body) })
+        let head = serde_json::from_slice(head).ok()?;
+        Some(Self { head, body: Bytes::copy_from_slice(body) })
     }
 }
 
@@ -111,18 +173,23 @@ impl Sealer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test fails by panicking
 mod tests {
+    use http::header::ETAG;
+
     use super::*;
 
     #[test]
     fn a_reply_is_read_by_who_sends_the_same_request_and_by_nobody_else() {
-        let kept = Kept {
-            status: 201,
-            headers: vec![("etag".into(), "\"v1\"".into())],
-            body: Bytes::from_static(b"a token"),
-        };
+        let headers = [("etag", "\"v1\""), ("x-cost", "1"), ("x-cost", "2")];
+        let pairs = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap<HeaderValue> = pairs.into_iter().collect();
+        let head = Head::Reply { status: 201, headers: (&headers).into(), trailers: None };
+        let kept = Kept { head, body: Bytes::from_static(b"a token") };
         let sealer = Sealer::new(&[1; 32]);
         let sealed = sealer.seal(&kept).unwrap();
-        assert_eq!(sealer.open(&sealed).unwrap(), kept);
+        let opened = sealer.open(&sealed).unwrap();
+        assert_eq!(opened, kept);
+        assert!(matches!(opened.head, Head::Reply { headers: pairs, .. }
+            if pairs.to_headers().as_ref() == Some(&headers)));
         assert_ne!(sealer.seal(&kept).unwrap(), sealed, "no nonce is used twice");
         assert_eq!(Sealer::new(&[2; 32]).open(&sealed), None);
         for damaged in ["", "AAAA", &sealed[..sealed.len() - 4], &format!("{sealed}AAAA")] {
@@ -133,7 +200,7 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written() {
         let states = [
-            State::InFlight { until: 7 },
+            State::InFlight { until: 7, number: 8 },
             State::Done { sealed: "x".into() },
             State::NotKept,
             State::Unknown,
@@ -142,6 +209,13 @@ mod tests {
             let record = Record { fingerprint: "f".into(), state };
             assert_eq!(Record::decode(&record.encode()).unwrap().state, record.state);
         }
+        let error = Error::invalid("how", "is not how it is done").detail("until", "tomorrow");
+        let error = error.with_headers(&HeaderMap::from_iter([(ETAG, "\"v1\"".parse().unwrap())]));
+        let kept = Kept::refusal(&error, "r1");
+        let again = Kept::decode(&kept.encode().unwrap()).unwrap().error().unwrap();
+        assert_eq!((again.message(), again.code()), (error.message(), error.code()));
+        assert_eq!((again.violations(), again.details()), (error.violations(), error.details()));
+        assert_eq!(again.headers(), error.headers());
         assert!(Record::decode(b"").is_none() && Record::decode(b"{\"state\":1}").is_none());
     }
 }

@@ -18,9 +18,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, request};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use mainstay::kernel::error::{
-    Error, INVALID_ARGUMENT, PAYLOAD_TOO_LARGE, PERMISSION_DENIED, RATE_LIMITED, Result,
-};
+use mainstay::kernel::error::{Error, PAYLOAD_TOO_LARGE, PERMISSION_DENIED, RATE_LIMITED, Result};
 use mainstay::kernel::policy::EdgeStyle;
 use mainstay::kernel::server::{Ending, Open};
 use tokio::sync::mpsc;
@@ -40,7 +38,7 @@ use super::super::{if_any, upstream};
 use crate::config::Rate;
 use crate::error::{self, Refused, UPGRADE_REQUIRED};
 use crate::route::Target;
-use crate::transcode::request::Parts;
+use crate::transcode::frame::Fixed;
 
 /// Replies as JSON, which is also what a caller gets that asks for nothing.
 const JSON: &str = "mainstay.json";
@@ -65,6 +63,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 pub(crate) struct Upgrade {
     on: OnUpgrade,
     response: http::Response<()>,
+    fixed: Fixed,
     as_proto: bool,
     ending: Option<Ending>,
     open: Option<Open>,
@@ -79,8 +78,8 @@ pub(in super::super) fn offered_token(exchange: &Exchange) -> Option<&str> {
     protocols(headers).find_map(|protocol| protocol.strip_prefix(BEARER))
 }
 
-/// Answers the handshake, if the request is one and its page may connect.
-pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
+/// Answers the handshake, if the request is one, its page may connect, and path and query fit the messages.
+pub(super) fn handshake(exchange: &mut Exchange, target: &Target) -> Result<Sending> {
     let head = &mut exchange.head;
     let policies = exchange.edge.policies.load();
     if !page_may(&policies.cors, &head.uri, &head.headers) {
@@ -89,6 +88,8 @@ pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
     let needed = || Error::new(UPGRADE_REQUIRED, "this path is for WebSockets (RFC 6455)");
     let mut response = accepted(head).ok_or_else(needed)?;
     let on = head.extensions.remove::<OnUpgrade>().ok_or_else(needed)?;
+    let binding = &target.route.binding;
+    let fixed = Fixed::read(binding, &target.captures, &exchange.parameters)?;
     let spoken = protocols(&head.headers).find(|protocol| [JSON, PROTO].contains(protocol));
     if let Some(protocol) = spoken.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -96,7 +97,7 @@ pub(super) fn handshake(exchange: &mut Exchange) -> Result<Sending> {
     let as_proto = spoken == Some(PROTO);
     let ending = head.extensions.get::<Ending>().cloned();
     let open = head.extensions.remove::<Open>();
-    Ok(Sending::Socket(Box::new(Upgrade { on, response, as_proto, ending, open })))
+    Ok(Sending::Socket(Box::new(Upgrade { on, response, fixed, as_proto, ending, open })))
 }
 
 /// The answer to a sound handshake: 101 over HTTP/1.1; over HTTP/2, where CONNECT asks for it, 200 (RFC
@@ -132,8 +133,9 @@ fn page_may(cors: &CorsPolicies, uri: &Uri, headers: &HeaderMap) -> bool {
 
 /// Switches the protocol; the call goes on by itself from here.
 pub(super) fn call(exchange: &Exchange, target: &Arc<Target>, upgrade: Upgrade) -> Response {
-    let Upgrade { on, response, as_proto, ending, open } = upgrade;
-    let call = SocketCall { exchange: exchange.clone(), target: Arc::clone(target), as_proto };
+    let Upgrade { on, response, fixed, as_proto, ending, open } = upgrade;
+    let (exchange, target) = (exchange.clone(), Arc::clone(target));
+    let call = SocketCall { exchange, target, fixed, as_proto };
     let served = async move {
         let _open = open;
         let Ok(upgraded) = on.await else { return };
@@ -147,6 +149,8 @@ pub(super) fn call(exchange: &Exchange, target: &Arc<Target>, upgrade: Upgrade) 
 struct SocketCall {
     exchange: Exchange,
     target: Arc<Target>,
+    /// What path and query say in each message.
+    fixed: Fixed,
     as_proto: bool,
 }
 
@@ -195,15 +199,14 @@ impl SocketCall {
         let limiter = limiter(self.exchange.edge.settings.socket_rate);
         // Silent for two pings: it is not there any more.
         let patience = self.exchange.edge.settings.socket_ping * 2;
-        let path = self.message(Bytes::from_static(b"{}"));
         while let Ok(Some(heard)) = tokio::time::timeout(patience, stream.next()).await {
             let said = match heard {
                 Ok(Message::Text(text)) if text.is_empty() => {
                     sender = None;
                     continue;
                 }
-                Ok(Message::Text(text)) => self.message(Bytes::from(text)),
-                Ok(Message::Binary(wire)) => with_path(&path, &wire),
+                Ok(Message::Text(json)) => self.message(&json),
+                Ok(Message::Binary(wire)) => Ok(self.fixed.appended(wire)),
                 Ok(_) => continue,
                 Err(tungstenite::Error::Capacity(_)) => {
                     if let Some(listener) = &sender {
@@ -225,16 +228,10 @@ impl SocketCall {
         }
     }
 
-    /// A message from JSON; path and query fill their part of each.
-    fn message(&self, json: Bytes) -> Result<Bytes> {
+    /// A message from JSON.
+    fn message(&self, json: &str) -> Result<Bytes> {
         let binding = &self.target.route.binding;
-        binding.request(Parts {
-            captures: &self.target.captures,
-            parameters: &self.exchange.parameters,
-            content_type: Some("application/json"),
-            page_token: None,
-            body: json,
-        })
+        self.fixed.message(binding, &self.exchange.parameters, json.as_bytes())
     }
 
     /// Makes the call and sends its replies, with pings where it is silent.
@@ -306,15 +303,6 @@ impl SocketCall {
         };
         let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
         let _ = tokio::time::timeout(CLOSING, sink.send(close)).await;
-    }
-}
-
-/// A binary frame is a whole message; what the path says is added, for the last occurrence counts.
-fn with_path(path: &Result<Bytes>, wire: &Bytes) -> Result<Bytes> {
-    match path {
-        Ok(path) if path.is_empty() => Ok(wire.clone()),
-        Ok(path) => Ok([wire.as_ref(), path.as_ref()].concat().into()),
-        Err(error) => Err(Error::new(INVALID_ARGUMENT, error.message())),
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Messages are written as they come, those that are ready at once in one piece, and no sooner than the
 //! caller takes them: what waits, waits in the service. Before the first message a failure is an ordinary
-//! refusal; after it, it is the last element, in the form of the others.
+//! refusal; after it, it is the last element, in the form of the others. Events begin without a message,
+//! even without the service, once their first heartbeat is due.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _, stream};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay::kernel::error::{Error, Result};
@@ -24,8 +25,9 @@ use mainstay::kernel::server::Ending;
 use tokio::time::{Instant, Sleep};
 
 use super::super::exchange::{Exchange, Sending};
+use super::super::messages::Messages;
 use super::super::reply::{Replies, declared};
-use super::super::upstream;
+use super::super::upstream::{self, Streamed};
 use crate::envelope;
 use crate::error::{self, Refused};
 use crate::route::Route;
@@ -53,7 +55,9 @@ enum Form {
 /// last occurrence of a field counts, so that it can simply be added.
 pub(super) fn resume(exchange: &mut Exchange) {
     let Some(resumption) = &exchange.rpc.policy.resumption else { return };
-    let seen = exchange.head.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    // In UTF-8, as HTML has it, which is more than a header's text is elsewhere.
+    let seen = exchange.head.headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes);
+    let seen = seen.and_then(|id| std::str::from_utf8(id).ok());
     let Some(seen) = seen.filter(|id| !id.is_empty()) else { return };
     let mut message = exchange.message.to_vec();
     prost::encoding::string::encode(resumption.resume_field, &seen.to_owned(), &mut message);
@@ -66,24 +70,49 @@ pub(super) async fn call(
     route: &Arc<Route>,
     sending: Sending,
 ) -> Result<Response> {
-    let reply = upstream::stream(exchange, sending).await?;
-    let headers = declared(&exchange.rpc, &reply.metadata);
-    let replies = Replies::new(reply.parts);
-    let mut response = match route.binding.replies_raw() {
-        true => download(route, replies).await?,
-        false => elements(exchange, route, replies).await?,
+    let form = (!route.binding.replies_raw()).then(|| Form::of(&exchange.head.headers));
+    let heartbeat = exchange.edge.settings.stream_heartbeat;
+    let due = (form == Some(Form::Events)).then(|| Instant::now() + heartbeat);
+    let (headers, messages) = begin(exchange, sending, due).await?;
+    let response = match form {
+        None => download(route, messages).await,
+        Some(form) => elements(exchange, route, form, messages, due).await,
     };
+    let mut response = response.map_err(|error| error.with_headers(&headers))?;
     response.headers_mut().extend(headers);
     Ok(response)
 }
 
+/// Begins the call: what it declares before its messages, and them. A call that has not begun when it is
+/// `due` goes on as its messages are asked for.
+async fn begin(
+    exchange: &Exchange,
+    sending: Sending,
+    due: Option<Instant>,
+) -> Result<(HeaderMap, Messages)> {
+    let begun = |reply: Streamed| {
+        let headers = declared(&exchange.rpc, [&reply.metadata]);
+        (headers, Replies::new(reply.parts).boxed())
+    };
+    let Some(due) = due else { return upstream::stream(exchange, sending).await.map(begun) };
+    let owned = exchange.clone();
+    let mut reply = async move { upstream::stream(&owned, sending).await }.boxed();
+    match tokio::time::timeout_at(due, &mut reply).await {
+        Ok(reply) => reply.map(begun),
+        Err(_) => {
+            let messages = reply.map_ok(|reply| Replies::new(reply.parts)).try_flatten_stream();
+            Ok((HeaderMap::new(), messages.boxed()))
+        }
+    }
+}
+
 /// Bytes as they are, of the type that the first message says. They cannot say that something failed:
 /// the body breaks off then.
-async fn download(route: &Arc<Route>, mut replies: Replies) -> Result<Response> {
-    let first = replies.next().await.transpose()?.unwrap_or_default();
+async fn download(route: &Arc<Route>, mut messages: Messages) -> Result<Response> {
+    let first = messages.next().await.transpose()?.unwrap_or_default();
     let (content_type, data) = part(route, &first)?;
     let route = Arc::clone(route);
-    let rest = replies.map(move |message| {
+    let rest = messages.map(move |message| {
         let data = message.and_then(|message| Ok(part(&route, &message)?.1));
         data.inspect_err(error::log_fault)
     });
@@ -103,10 +132,10 @@ fn part(route: &Route, message: &Bytes) -> Result<(String, Bytes)> {
 async fn elements(
     exchange: &Exchange,
     route: &Arc<Route>,
-    mut replies: Replies,
+    form: Form,
+    mut messages: Messages,
+    due: Option<Instant>,
 ) -> Result<Response> {
-    let form = Form::of(&exchange.head.headers);
-    let heartbeat = exchange.edge.settings.stream_heartbeat;
     let mut writer = Writer {
         form,
         route: Arc::clone(route),
@@ -114,7 +143,7 @@ async fn elements(
         written: 0,
     };
     let mut begun = form.prologue().to_vec();
-    let done = match first(form, heartbeat, &mut replies).await {
+    let done = match first(&mut messages, due).await {
         Some(Some(message)) => {
             writer.message(&message?, &mut begun)?;
             false
@@ -128,10 +157,10 @@ async fn elements(
     if done {
         begun.extend_from_slice(form.epilogue());
     }
-    let silence = (form == Form::Events).then(|| Silence::new(heartbeat));
+    let silence = due.map(|_| Silence::new(exchange.edge.settings.stream_heartbeat));
     let draining =
         resumable(exchange, form).map(|ending| async move { ending.draining().await }.boxed());
-    let body = Elements { replies, writer, begun, done, silence, draining };
+    let body = Elements { messages, writer, begun, done, silence, draining };
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
@@ -147,16 +176,11 @@ fn resumable(exchange: &Exchange, form: Form) -> Option<Ending> {
     exchange.head.extensions.get::<Ending>().filter(|_| resumes).cloned()
 }
 
-/// The first message, `Some(None)` at the end. Who listens to events hears of a stream that is silent
-/// at first, too: `None`.
-async fn first(
-    form: Form,
-    heartbeat: Duration,
-    replies: &mut Replies,
-) -> Option<Option<Result<Bytes>>> {
-    match form {
-        Form::Events => tokio::time::timeout(heartbeat, replies.next()).await.ok(),
-        Form::Lines | Form::Array => Some(replies.next().await),
+/// The first message, `Some(None)` at the end; `None` where a sign of life is due before it.
+async fn first(messages: &mut Messages, due: Option<Instant>) -> Option<Option<Result<Bytes>>> {
+    match due {
+        Some(due) => tokio::time::timeout_at(due, messages.next()).await.ok(),
+        None => Some(messages.next().await),
     }
 }
 
@@ -219,8 +243,7 @@ impl Writer {
             Some(resumption) if self.form == Form::Events => resumption.id.read(message)?,
             _ => None,
         };
-        // An id that would not come back as it is, is none.
-        if let Some(id) = id.filter(|id| !id.is_empty() && !id.contains(['\n', '\r', '\0'])) {
+        if let Some(id) = id.filter(|id| comes_back(id)) {
             out.extend_from_slice(b"id: ");
             out.extend_from_slice(id.as_bytes());
             out.push(b'\n');
@@ -253,6 +276,14 @@ impl Writer {
     }
 }
 
+/// Whether an id would come back in a header as it is; one that would not, is none. Spaces around a
+/// header's value are not part of it, and control characters cannot be.
+fn comes_back(id: &str) -> bool {
+    let is_trimmed = id.trim_matches([' ', '\t']).len() == id.len();
+    let is_text = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
+    !id.is_empty() && is_trimmed && id.bytes().all(is_text)
+}
+
 /// How long nothing was written.
 struct Silence {
     longest: Duration,
@@ -271,7 +302,7 @@ impl Silence {
 
 /// The body: elements as the messages come.
 struct Elements {
-    replies: Replies,
+    messages: Messages,
     writer: Writer,
     /// What was written before the reply began.
     begun: Vec<u8>,
@@ -284,7 +315,7 @@ impl Elements {
     /// Appends what is there.
     fn poll_elements(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) {
         while !self.done && out.len() < JOINED_BYTES {
-            let written = match self.replies.poll_next_unpin(context) {
+            let written = match self.messages.poll_next_unpin(context) {
                 Poll::Pending => return,
                 Poll::Ready(None) => {
                     self.done = true;
@@ -359,6 +390,16 @@ mod tests {
         for (accept, form) in rows {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
             assert_eq!(Form::of(&headers), form, "{accept}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_sent_only_if_it_would_come_back() {
+        for id in ["1", "é1", "a b", "a\tb", "\u{a0}x"] {
+            assert!(comes_back(id), "{id:?}");
+        }
+        for id in ["", " ", " x", "x ", "\tx", "a\nb", "a\rb", "a\0b", "a\u{7f}b"] {
+            assert!(!comes_back(id), "{id:?}");
         }
     }
 }

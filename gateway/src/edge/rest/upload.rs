@@ -22,6 +22,9 @@ use crate::transcode::request::Parts;
 /// The most bytes of one message.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The part of a form that says the charset of its texts, and fills no field.
+const CHARSET: &str = "_charset_";
+
 /// The most parts of a form.
 const MOST_PARTS: usize = 100;
 
@@ -63,6 +66,7 @@ pub(super) async fn messages(
             content_type: content_type.as_deref(),
             page_token: None,
             body: chunk?,
+            is_file: false,
         })
     });
     Ok(Sending::Many(sent.boxed()))
@@ -145,11 +149,10 @@ impl FormFile {
         for _ in 0..=MOST_PARTS {
             let part = parts.next_field().await.map_err(fault)?.ok_or_else(without_file)?;
             if part.file_name().is_some() {
-                let stated = part.content_type().map(ToString::to_string).unwrap_or_default();
-                return Ok((Self { parts, file: Some(part) }, stated));
+                let media_type = media_type(&part);
+                return Ok((Self { parts, file: Some(part) }, media_type));
             }
-            let name = part.name().unwrap_or_default().to_owned();
-            parameters.push((name, part.text().await.map_err(fault)?));
+            parameters.extend(text(part).await?);
         }
         Err(too_many_parts())
     }
@@ -201,11 +204,9 @@ pub(super) async fn form(body: Bytes, boundary: String) -> Result<FormData> {
     let (mut parameters, mut file) = (Parameters::new(), None);
     while let Some(part) = parts.next_field().await.map_err(fault)? {
         if part.file_name().is_none() {
-            let name = part.name().unwrap_or_default().to_owned();
-            parameters.push((name, part.text().await.map_err(fault)?));
+            parameters.extend(text(part).await?);
         } else if file.is_none() {
-            let stated = part.content_type().map(ToString::to_string).unwrap_or_default();
-            file = Some((stated, part.bytes().await.map_err(fault)?));
+            file = Some((media_type(&part), part.bytes().await.map_err(fault)?));
         } else {
             return Err(second_file());
         }
@@ -215,6 +216,37 @@ pub(super) async fn form(body: Bytes, boundary: String) -> Result<FormData> {
     }
     let (content_type, file) = file.ok_or_else(without_file)?;
     Ok(FormData { parameters, content_type, file })
+}
+
+/// The media type of a file; one that states none is text (RFC 7578, section 4.4).
+fn media_type(part: &Field<'_>) -> String {
+    part.content_type().map_or_else(|| "text/plain".to_owned(), ToString::to_string)
+}
+
+/// The name and the text of a part; absent where the part says the charset of the others (RFC 7578,
+/// section 4.6).
+async fn text(part: Field<'_>) -> Result<Option<(String, String)>> {
+    let name = part.name().unwrap_or_default().to_owned();
+    let is_foreign = charset(&part).is_some_and(|charset| !is_utf8(charset));
+    let bytes = part.bytes().await.map_err(fault)?;
+    // What other charsets have in common with UTF-8 is printable ASCII.
+    let fits = |text: &String| !is_foreign || text.is_ascii() && !text.contains('\0');
+    let text = String::from_utf8(bytes.into()).ok().filter(fits);
+    let text = text.ok_or_else(|| Error::invalid(&*name, "is not UTF-8 text"))?;
+    match &*name {
+        CHARSET if is_utf8(&text) => Ok(None),
+        CHARSET => Err(Error::invalid(CHARSET, "must be UTF-8: forms in others are not read")),
+        _ => Ok(Some((name, text))),
+    }
+}
+
+/// The charset that a part states for itself.
+fn charset<'p>(part: &'p Field<'_>) -> Option<&'p str> {
+    part.content_type()?.get_param("charset").map(|charset| charset.as_str())
+}
+
+fn is_utf8(charset: &str) -> bool {
+    charset.eq_ignore_ascii_case("utf-8")
 }
 
 /// What is wrong with the body, or else with the form.

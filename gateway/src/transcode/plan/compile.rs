@@ -80,7 +80,7 @@ impl Compiler {
         }
         let used = small.iter().rposition(|place| *place != NOWHERE).map_or(0, |last| last + 1);
         small.truncate(used);
-        let expected = expected(message);
+        let expected = expected(message, spelling);
         Message { form, expected, fields, small: small.into(), names: spellings(&described) }
     }
 
@@ -199,7 +199,8 @@ fn narrow(place: usize) -> u16 {
     u16::try_from(place).unwrap_or(NOWHERE)
 }
 
-fn form(message: &MessageDescriptor) -> Form {
+/// What JSON makes of a message.
+pub(super) fn form(message: &MessageDescriptor) -> Form {
     if let Some(group) = message.fields().find(FieldDescriptor::is_group) {
         return Form::Refused(format!(
             "`{}` is a group of proto2, which has no JSON",
@@ -225,11 +226,16 @@ fn form(message: &MessageDescriptor) -> Form {
 }
 
 /// What a caller is told that a message is to be.
-fn expected(message: &MessageDescriptor) -> &'static str {
+fn expected(message: &MessageDescriptor, spelling: Spelling) -> &'static str {
     match message.full_name().strip_prefix("google.protobuf.").unwrap_or_default() {
         "Timestamp" => "a time by RFC 3339, such as 2026-01-31T12:00:00Z",
         "Duration" => "a duration in seconds, such as 1.5s",
-        "FieldMask" => "a string of field paths with commas between them",
+        "FieldMask" => match spelling {
+            Spelling::Contract => "a string of field paths with commas between them",
+            Spelling::Canonical => {
+                "a string of field paths in lowerCamelCase with commas between them"
+            }
+        },
         "Any" => "an object with a known `@type`",
         "ListValue" => "an array",
         "Value" => "a JSON value",

@@ -44,6 +44,7 @@ impl<'p> Reader<'p, '_> {
         let begin = self.out.begin();
         let read = match known.form {
             Form::Object => self.object(known, path, Within::Typed(&Cell::new(false))),
+            Form::Refused(ref reason) => self.refuse(path, reason.as_str()),
             _ => self.typed_value(place, known, path),
         };
         self.out.end(begin);

@@ -25,10 +25,22 @@ struct Entries {
     value_tag: u32,
     /// What the values are; absent where each may be anything.
     value: Option<Kind>,
+    /// How many levels of the wire one of JSON is.
+    levels: usize,
 }
 
-const OF_STRUCT: Entries =
-    Entries { tag: FIRST, key_tag: 0x0a, key: Kind::String, value_tag: 0x12, value: None };
+/// A `Struct` within a `Struct` stands in a value, and that in an entry.
+const OF_STRUCT: Entries = Entries {
+    tag: FIRST,
+    key_tag: 0x0a,
+    key: Kind::String,
+    value_tag: 0x12,
+    value: None,
+    levels: 3,
+};
+
+/// A `ListValue` within a `ListValue` stands in a value.
+const LEVELS_OF_LIST: usize = 2;
 
 /// An entry that was written, kept to see that no other has its key.
 struct Written {
@@ -51,6 +63,7 @@ impl Reader<'_, '_> {
             key: key.kind,
             value_tag: value.tag,
             value: Some(value.kind),
+            levels: 1,
         };
         self.entries(&entries, "an object", path)
     }
@@ -63,7 +76,7 @@ impl Reader<'_, '_> {
         if self.tokens.peek()? != b'{' {
             return self.refuse(path, format!("must be {expected}"));
         }
-        self.enter()?;
+        self.enter_levels(entries.levels)?;
         let (mut first, mut written) = (true, Vec::new());
         while self.tokens.another(b'}', &mut first)? {
             self.tokens.peek()?;
@@ -73,7 +86,7 @@ impl Reader<'_, '_> {
                 .extend(read.map_err(|stop| stop.placed(&mut self.tokens, &Path::Key(path, at)))?);
         }
         self.refuse_twins(written, path);
-        self.leave();
+        self.leave_levels(entries.levels);
         Ok(true)
     }
 
@@ -176,7 +189,7 @@ impl Reader<'_, '_> {
     }
 
     fn dynamic_items(&mut self, path: &Path<'_>) -> Step<bool> {
-        self.enter()?;
+        self.enter_levels(LEVELS_OF_LIST)?;
         let (mut first, mut index) = (true, 0);
         while self.tokens.another(b']', &mut first)? {
             let path = Path::Index(path, index);
@@ -186,7 +199,7 @@ impl Reader<'_, '_> {
             self.out.end(begin);
             index += 1;
         }
-        self.leave();
+        self.leave_levels(LEVELS_OF_LIST);
         Ok(true)
     }
 }

@@ -5,7 +5,7 @@ use super::out::Wire;
 use super::path::{Path, Step};
 use super::token::Scalar;
 use super::{Reader, scalar, time};
-use crate::transcode::plan::{Form, JsonPlan, Kind, Message};
+use crate::transcode::plan::{Form, JsonPlan, Kind, Message, Spelling};
 
 /// Tags of the fields of the messages that are known by their names.
 const SECONDS: u32 = 0x08;
@@ -19,7 +19,8 @@ impl<'p> Reader<'p, '_> {
         if self.tokens.peek()? != b'"' {
             return self.refuse(path, refused());
         }
-        let written = write_form(self.out, &message.form, self.tokens.string()?);
+        let spelling = self.plan.spelling;
+        let written = write_form(self.out, spelling, &message.form, self.tokens.string()?);
         if written.is_none() {
             self.violations.add(path.show(&mut self.tokens), refused());
         }
@@ -39,7 +40,9 @@ pub(in crate::transcode) fn write_text(
     let message = plan.message(place)?;
     let begin = out.begin();
     let written = match &message.form {
-        Form::Timestamp | Form::Duration | Form::FieldMask => write_form(out, &message.form, text),
+        Form::Timestamp | Form::Duration | Form::FieldMask => {
+            write_form(out, plan.spelling, &message.form, text)
+        }
         Form::Wrapper => message.fields.first().and_then(|field| {
             let mark = out.mark();
             out.tag(field.tag);
@@ -48,7 +51,7 @@ pub(in crate::transcode) fn write_text(
                 Kind::Bool => scalar::from_text(out, plan, Kind::Bool, text),
                 kind => scalar::from_json(out, plan, kind, Scalar::Text(text)),
             };
-            if out.is_default(value) {
+            if out.is_dispensable(value) {
                 out.back_to(mark);
             }
             written.ok()
@@ -62,29 +65,33 @@ pub(in crate::transcode) fn write_text(
     Some(written.ok_or_else(|| scalar::Wrong::Said(format!("must be {}", message.expected).into())))
 }
 
-fn write_form(out: &mut Wire, form: &Form, text: &str) -> Option<()> {
+fn write_form(out: &mut Wire, spelling: Spelling, form: &Form, text: &str) -> Option<()> {
     match form {
         Form::Timestamp => seconds_and_nanos(out, time::timestamp(text)?),
         Form::Duration => seconds_and_nanos(out, time::duration(text)?),
-        Form::FieldMask => field_mask(out, text),
+        Form::FieldMask => field_mask(out, spelling, text)?,
         _ => return None,
     }
     Some(())
 }
 
 fn seconds_and_nanos(out: &mut Wire, (seconds, nanos): (i64, i32)) {
-    if seconds != 0 {
+    if seconds != 0 || out.overriding {
         out.tag(SECONDS);
         out.varint(seconds as u64);
     }
-    if nanos != 0 {
+    if nanos != 0 || out.overriding {
         out.tag(NANOS);
         out.varint(i64::from(nanos) as u64);
     }
 }
 
-/// Field paths are accepted in both spellings, as field names are.
-fn field_mask(out: &mut Wire, text: &str) {
+/// The paths of a field mask. Canonical JSON has them in lowerCamelCase alone; where a contract's own
+/// spelling is spoken, both are taken, as of names.
+fn field_mask(out: &mut Wire, spelling: Spelling, text: &str) -> Option<()> {
+    if spelling == Spelling::Canonical && text.contains('_') {
+        return None;
+    }
     for path in text.split(',').filter(|path| !path.is_empty()) {
         out.tag(PATHS);
         let begin = out.begin();
@@ -96,6 +103,7 @@ fn field_mask(out: &mut Wire, text: &str) {
         }
         out.end(begin);
     }
+    Some(())
 }
 
 /// A field mask, with its length, of field names as the contract has them.

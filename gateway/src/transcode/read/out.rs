@@ -7,11 +7,19 @@
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     pub(super) bytes: Vec<u8>,
+    /// Whether a default is written, too, since it overrides what stands before it.
+    pub(super) overriding: bool,
 }
 
 impl Wire {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes) }
+        Self { bytes: Vec::with_capacity(bytes), overriding: false }
+    }
+
+    /// One for what is appended to a message and overrides what that says: of a field that is written
+    /// twice the last value counts, be it the default.
+    pub(crate) fn overriding() -> Self {
+        Self { bytes: Vec::new(), overriding: true }
     }
 
     /// What was written.
@@ -113,6 +121,11 @@ impl Wire {
     #[inline]
     pub(crate) fn is_default(&self, mark: usize) -> bool {
         self.bytes.get(mark..).unwrap_or_default().iter().all(|byte| *byte == 0)
+    }
+
+    /// Whether all that was written after a mark may be left out, where a default is as good as nothing.
+    pub(crate) fn is_dispensable(&self, mark: usize) -> bool {
+        !self.overriding && self.is_default(mark)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use mainstay::kernel::error::{Error, INVALID_ARGUMENT};
 
-use super::DEEPEST;
 use super::token::{Fault, Tokens};
+use super::too_deep;
 use crate::error::MALFORMED_JSON;
 
 /// The way to a value, each step on the stack of whoever reads it.
@@ -88,7 +88,7 @@ impl Stop {
         let is_root = matches!(path, Path::Root);
         match fault {
             Fault::Deep => {
-                let reason = format!("is nested deeper than {DEEPEST} levels");
+                let reason = too_deep();
                 let field = path.show(tokens);
                 Error::new(INVALID_ARGUMENT, format!("{field}: {reason}")).field(field, reason)
             }

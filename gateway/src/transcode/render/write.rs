@@ -10,8 +10,9 @@ use super::text::{Key, Text};
 use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
 use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
-/// Messages within messages that are read at most, as protobuf's own readers have it.
-const DEEPEST: u32 = 100;
+/// Messages in one another that are read at most: the outermost and, as protobuf's own readers have it, a
+/// hundred within.
+const DEEPEST: u32 = 101;
 
 /// What a field is not, whichever way it is read.
 pub(super) const OTHER_TYPE: Malformed =

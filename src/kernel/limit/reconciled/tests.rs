@@ -125,6 +125,51 @@ async fn never_more_passes_than_is_stated() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_started_again_counts_as_one_more() {
+    for seed in [7_u64, 11, 13] {
+        let world = World::new();
+        let mut processes = [world.process(), world.process()];
+        let (mut random, mut passed, mut started) = (seed, 0, 2);
+        for step in 0..4_000_u32 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let index = (random >> 33) as usize % processes.len();
+            passed += if random >> 60 == 0 { let_through(&processes[index]) } else { 0 };
+            if (random >> 40) % 400 == 0 {
+                // Killed, with whatever it had not told.
+                processes[index] = world.process();
+                started += 1;
+            }
+            world.pass(20);
+            if step % 5 == 4 {
+                all_reconcile(&processes).await;
+            }
+        }
+        let rate = QUOTA.limit / 10;
+        let most = started * QUOTA.limit + rate * 80 + started;
+        assert!(passed <= most, "{started} let {passed} through, {most} are stated");
+        assert!(passed > 2 * QUOTA.limit + rate * 80 + 2, "{passed}: it counts");
+    }
+}
+
+#[tokio::test]
+async fn a_debt_that_grew_is_learned_with_the_next_call() {
+    let world = World::new();
+    let processes = [world.process(), world.process()];
+    for process in &processes {
+        assert_eq!(let_through(process), 10);
+        process.reconcile().await.expect("the ledger is there");
+    }
+    world.pass(10_000);
+    assert!(processes[0].take("caller", QUOTA, 1).allowed, "it has learned of its own ten alone");
+    all_reconcile(&processes).await;
+    assert_eq!(let_through(&processes[0]), 0, "it knows the debt now");
+    world.pass(1_000);
+    assert_eq!(let_through(&processes[0]), 0, "ten are owed still");
+    world.pass(1_000);
+    assert_eq!(let_through(&processes[0]), 1);
+}
+
+#[tokio::test]
 async fn an_outage_of_the_ledger_is_told_afterwards_and_only_what_has_not_come_back() {
     let world = World::new();
     let processes = [world.process(), world.process()];

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use mainstay::kernel::error::Error;
+use mainstay::kernel::policy::EdgeStyle;
 
 use super::observe::Answered;
 use super::{caching, compression, request_id};
@@ -33,13 +34,18 @@ impl OwnPages {
         Self { document: Mutex::default(), explorer: docs::Explorer::new() }
     }
 
-    /// The reply, if the request is for one of the pages.
+    /// The reply, if the request is for one of the pages. A contract made elsewhere is served as it is, and
+    /// may have a path of ours.
     pub(crate) fn answer(&self, table: &Arc<RouteTable>, request: &Request) -> Option<Response> {
         let path = match request.uri().path() {
             "/openapi.json" => "/openapi.json",
             "/docs" => "/docs",
             _ => return None,
         };
+        let route = table.find(request.method(), path);
+        if route.is_ok_and(|target| target.route.rpc.policy.style == EdgeStyle::Plain) {
+            return None;
+        }
         let mut response = match *request.method() {
             Method::GET | Method::HEAD if path == "/docs" => self.explorer_page(),
             Method::GET | Method::HEAD => {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::Method;
+use mainstay::kernel::policy::EdgeStyle;
 
 use super::compile::Compiled;
 use super::template::{Shape, Template};
 use super::{Form, Refusal, Route, RouteTable, Rpc};
 
-/// Paths that the gateway answers itself.
+/// Paths that the gateway answers itself, where no contract made elsewhere has them.
 pub(crate) const OWN_PATHS: [&str; 2] = ["/openapi.json", "/docs"];
 
 /// What one route alone can have: a method of a path, or its WebSocket.
@@ -77,7 +78,9 @@ impl Offers {
             let place = place(&route);
             let holder = match taken.get(&place) {
                 Some(holder) => Some(holder_of(&holder.rpc)),
-                None if is_own(&place) => Some("the gateway itself".to_owned()),
+                None if route.rpc.policy.style == EdgeStyle::Envelope && is_own(&place) => {
+                    Some("the gateway itself".to_owned())
+                }
                 None => None,
             };
             match holder {

@@ -283,6 +283,8 @@ async fn an_annotated_server_is_served_as_it_is() {
         // What has no route is served by its gRPC path, here as Connect has it.
         let unrouted = rest.post("/shop.v1.ShopService/Unrouted", json!({})).await;
         assert_eq!((unrouted.status, unrouted.json()), (200, json!({})));
+        // A path that would be the explorer's, and one that is the gateway's.
+        assert!(rest.get("/docs").await.json().is_object());
         let document = rest.get("/openapi.json").await.json();
         assert!(document["paths"]["/v1/{name}"]["get"].is_object(), "{document}");
     }

@@ -232,6 +232,7 @@ async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
 /// itself: the runtime hears of a connection a moment later than the client.
 fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else { return Vec::new() };
+    turn_away(&listener);
     let waiting: Vec<_> =
         std::iter::from_fn(|| listener.accept().ok()).take(MOST_WAITING).collect();
     drop(listener);
@@ -243,6 +244,20 @@ fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         })
         .collect()
 }
+
+/// Has the system take no connection any more. One that came between the last accepted and the close would be
+/// reset, with a request that its client has sent already; now it is tried again by the client's system, and
+/// refused.
+#[cfg(target_os = "linux")]
+fn turn_away(listener: &std::net::TcpListener) {
+    // The one instruction of a packet filter that keeps no byte of a packet (linux/bpf_common.h): BPF_RET.
+    let nothing = socket2::SockFilter::new(0x06, 0, 0, 0);
+    // Without it the moment stays, which is short.
+    let _ = socket2::SockRef::from(listener).attach_filter(&[nothing]);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn turn_away(_listener: &std::net::TcpListener) {}
 
 async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {

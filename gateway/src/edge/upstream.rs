@@ -5,8 +5,6 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use http::header::AUTHORIZATION;
@@ -26,16 +24,10 @@ use super::if_any;
 use super::messages::{Fault, Messages};
 use super::reply::{Parts, declared};
 use crate::error;
+use crate::transcode::read::scalar::STANDARD;
 
 /// How the name of metadata ends whose value is bytes.
 const BINARY: &str = "-bin";
-/// As the most lenient of servers reads it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// The reply of a call that streams.
 pub(super) struct Streamed {
@@ -181,7 +173,7 @@ fn metadata(from: &HeaderMap, wanted: &[HeaderName]) -> Result<HeaderMap> {
 /// Whether a value is bytes as gRPC writes them: one or, after commas, more, each padded or not.
 fn is_base64(value: &HeaderValue) -> bool {
     let mut values = value.as_bytes().split(|byte| *byte == b',');
-    values.all(|one| BASE64.decode(one.trim_ascii()).is_ok())
+    values.all(|one| STANDARD.decode(one.trim_ascii()).is_ok())
 }
 
 /// Whether a header is one by which the mesh speaks of identity or of the call itself.

@@ -252,7 +252,7 @@ fn collect(
     depth: usize,
     found: &mut Vec<(String, FieldDescriptor)>,
 ) {
-    const DEEPEST: usize = 3;
+    const SHOWN_LEVELS: usize = 3;
     for field in message.fields() {
         let name = match prefix {
             "" => field.name().to_owned(),
@@ -260,7 +260,9 @@ fn collect(
         };
         match field.kind() {
             _ if resolve(binding, &name).is_some() => found.push((name, field)),
-            Described::Message(inner) if !field.is_list() && !field.is_map() && depth < DEEPEST => {
+            Described::Message(inner)
+                if !field.is_list() && !field.is_map() && depth < SHOWN_LEVELS =>
+            {
                 collect(binding, &inner, &name, depth + 1, found);
             }
             _ => {}

@@ -36,8 +36,9 @@ struct CreateBookRequest {
     title: String,
 }
 
+/// A book of the library.
 #[derive(Clone, PartialEq, Message)]
-struct Book {
+pub(crate) struct Book {
     #[prost(string, tag = "1")]
     id: String,
     #[prost(string, tag = "2")]

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use super::{JSON, borrow};
 use crate::errors::refusal;
 use crate::feed::Feed;
-use crate::grpc::GrpcClient;
+use crate::grpc::{Book, GrpcClient};
 use crate::world::{USER, World};
 
 const BORROW: &str = "/library.v1.LibraryService/Borrow";
@@ -21,14 +21,6 @@ const BORROW: &str = "/library.v1.LibraryService/Borrow";
 struct GetBookRequest {
     #[prost(string, tag = "1")]
     book_id: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Book {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(string, tag = "2")]
-    title: String,
 }
 
 /// A request for a book, written for a media type.

@@ -10,3 +10,5 @@ mod observe;
 #[path = "../it/observer.rs"]
 #[allow(dead_code)] // as above
 mod observer;
+#[path = "../it/port.rs"]
+mod port;

@@ -1,6 +1,5 @@
 //! A state folder, ports of its own, and the xtask binary.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::port::is_free;
+
 const BINARIES: [&str; 6] =
     ["authz-svc", "audit-svc", "identity-svc", "billing-svc", "auth-svc", "mainstay-gateway"];
 const PORTS: [u16; 6] = [8080, 8081, 8082, 8083, 8084, 8092];
 /// Those of `--observe`.
 const OBSERVER_PORTS: [u16; 2] = [8070, 8071];
+/// How many offsets stories choose from.
+const OFFSETS: u16 = 130;
 
 /// Two stories at a time would make each other's start slow, and could take each other's ports.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -146,7 +149,7 @@ impl Platform {
         }
         for port in PORTS {
             for port in [self.port(port), self.port(port) + 10_000] {
-                TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+                assert!(is_free(port), "somebody still listens on port {port}");
             }
         }
         assert!(!self.home().join("run").exists(), "the run folder is left");
@@ -193,17 +196,18 @@ fn said(output: Output) -> Said {
     }
 }
 
-/// An offset whose ports are free now. Stories of other checkouts begin at another place.
+/// An offset whose ports are free now, below those that connections are given. Stories of other checkouts
+/// begin at another place.
 fn free_offset() -> u16 {
-    let first = 1000 + u16::try_from(std::process::id() % 190).unwrap() * 100;
-    (first..40_000)
-        .step_by(100)
+    let begin = u16::try_from(std::process::id() % u32::from(OFFSETS)).unwrap();
+    (0..OFFSETS)
+        .map(|tried| 1000 + (begin + tried) % OFFSETS * 100)
         .find(|offset| {
             PORTS
                 .iter()
                 .flat_map(|port| [port + offset, port + offset + 10_000])
                 .chain(OBSERVER_PORTS.iter().map(|port| port + offset))
-                .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+                .all(is_free)
         })
         .expect("some ports are free")
 }

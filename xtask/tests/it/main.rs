@@ -11,4 +11,5 @@ mod foreground;
 mod harness;
 mod observe;
 mod observer;
+mod port;
 mod services;

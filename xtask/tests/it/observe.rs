@@ -7,6 +7,7 @@ use crate::observer::{
     attribute, get_from, has_span, is_registration, json, must_come_up, ports, register, send,
     span, trace_of, url,
 };
+use crate::port::is_free;
 
 #[test]
 fn a_request_leads_to_its_trace_with_the_consumers_of_its_event() {
@@ -51,7 +52,7 @@ fn a_request_leads_to_its_trace_with_the_consumers_of_its_event() {
     assert!(platform.run(&["down"]).success);
     platform.assert_nothing_is_left(&[]);
     for port in ports(&platform) {
-        TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+        assert!(is_free(port), "somebody still listens on port {port}");
     }
 }
 
@@ -109,6 +110,6 @@ fn a_port_of_the_observer_in_use_is_named_and_nobody_listens_unasked() {
     assert!(!said.out.contains("observe"), "{}", said.out);
     drop(taken);
     for port in ports(&platform) {
-        TcpListener::bind(("127.0.0.1", port)).expect("nobody listens");
+        assert!(is_free(port), "somebody listens on port {port}");
     }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::port::is_free;
+
 /// Redis starts at once, PostgreSQL runs as another user.
 const SERVERS: [(&str, u16); 2] = [("postgres", 15432), ("redis", 16379)];
 
@@ -60,15 +62,11 @@ fn a_port_in_use_is_named_and_nothing_is_left() {
 
 impl Machine {
     fn new() -> Self {
-        // Beside the servers of the run and those of other stories.
-        let offset = (20_000..40_000)
+        // Beside the servers of the run and those of other stories, below the ports that connections are given.
+        let offset = (10_000..16_000)
             .step_by(50)
             .map(|offset| offset + u16::try_from(std::process::id() % 50).unwrap())
-            .find(|offset| {
-                SERVERS
-                    .iter()
-                    .all(|(_, port)| TcpListener::bind(("127.0.0.1", port + offset)).is_ok())
-            });
+            .find(|offset| SERVERS.iter().all(|(_, port)| is_free(port + offset)));
         let folder = tempfile::tempdir().unwrap();
         Self { folder, offset: offset.expect("some ports are free") }
     }
@@ -120,7 +118,7 @@ impl Machine {
     }
 
     fn ports_are_free(&self) -> bool {
-        SERVERS.iter().all(|(_, port)| TcpListener::bind(("127.0.0.1", port + self.offset)).is_ok())
+        SERVERS.iter().all(|(_, port)| is_free(port + self.offset))
     }
 }
 

@@ -4,3 +4,5 @@
 
 mod bench;
 mod infra;
+#[path = "../it/port.rs"]
+mod port;

@@ -15,7 +15,7 @@ mod connection;
 mod framing;
 mod grpc;
 mod listener;
-mod timeout;
+mod socket;
 
 pub use app::App;
 pub use connection::{Ending, Open, Peer};

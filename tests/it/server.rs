@@ -1,5 +1,7 @@
 //! How a listener takes connections, and how it ends whatever its clients do.
 
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -158,6 +160,41 @@ async fn what_is_in_flight_is_finished_to_the_last_byte() {
     let late_reply = answer(&mut late).await;
     assert!(late_reply.to_lowercase().contains("connection: close"), "{late_reply}");
     assert!(late_reply.ends_with("late"), "{late_reply}");
+}
+
+/// How often a connection that was established got no reply, of a client that connects again and again until
+/// it is refused.
+fn unanswered(address: SocketAddr) -> usize {
+    let mut unanswered = 0;
+    // Who is not heard when the listener closes is tried again by the system a second later.
+    while let Ok(mut stream) =
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50))
+    {
+        let connected = Instant::now();
+        let written =
+            stream.write_all(b"GET /now HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        // A client may take its time, but not for ever.
+        let was_prompt = connected.elapsed() < Duration::from_millis(100);
+        let mut reply = String::new();
+        let read = written.and_then(|()| stream.read_to_string(&mut reply));
+        unanswered += usize::from(was_prompt && !(read.is_ok() && reply.ends_with("now")));
+    }
+    unanswered
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_a_listener_closes_is_answered_or_refused() {
+    for round in 0..60 {
+        let server = plain(ServerLimits::default()).await;
+        let address = server.local_addr();
+        let clients: Vec<_> =
+            (0..4).map(|_| tokio::task::spawn_blocking(move || unanswered(address))).collect();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(server.drain(Duration::from_secs(10)).await, 0, "{round}");
+        for client in clients {
+            assert_eq!(client.await.unwrap(), 0, "{round}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@
 //! 3. **Billing is asked in the background** about whoever makes calls, once a minute, so that what
 //!    stream and token might have missed does not last.
 //!
-//! A call waits for billing in one case: the user is not known, here or in Redis, and neither is the plan
-//! of the token, because nothing was heard of billing yet. While billing is away the last that is known holds for
-//! some minutes; after that, or without anything, nothing can be said. Where there is Redis, the
-//! last answers are everybody's, also those of a process that has just started.
+//! A call waits for billing in one case: the user is not known, here or in Redis, and neither is the
+//! plan of the token, because nothing was heard of billing yet. While billing is away the last that is
+//! known holds for some minutes; after that, or without anything, nothing can be said. Where there is
+//! Redis, the last answers are everybody's, also those of a process that has just started.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,16 +64,21 @@ impl Activity {
         let mut since = Instant::now();
         loop {
             let ended = self.none_in_flight.notified();
-            if self.in_flight.load(Ordering::SeqCst) > 0 {
+            if self.is_busy() {
                 ended.await;
             }
             let last_end = Duration::from_micros(self.last_end.load(Ordering::SeqCst));
             since = since.max(self.opened + last_end);
-            if since + patience <= Instant::now() && self.in_flight.load(Ordering::SeqCst) == 0 {
+            if since + patience <= Instant::now() && !self.is_busy() {
                 return;
             }
             tokio::time::sleep_until(since + patience).await;
         }
+    }
+
+    /// Whether a request is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) > 0
     }
 
     fn begin(&self) {

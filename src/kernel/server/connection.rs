@@ -23,7 +23,7 @@ use super::activity::{Activity, Connection, InFlight};
 use super::app::App;
 use super::framing::Framed;
 use super::listener::State;
-use super::timeout::TimeoutWriter;
+use super::socket::{Look, Socket};
 use crate::kernel::settings::ServerLimits;
 use crate::kernel::tls::{self, ServerTls};
 
@@ -43,8 +43,6 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONCURRENT_STREAMS: u32 = 1000;
 /// hyper's lower bound for the buffer of an HTTP/1.1 connection.
 const MIN_HTTP1_BUFFER_BYTES: usize = 8192;
-/// A client that takes nothing for so long, of what is there for it, is given up.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP/2 flow-control windows that do not slow down a request of a megabyte.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
@@ -129,17 +127,15 @@ enum End {
 
 /// Serves a connection until it ends or is to end.
 pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<Acceptance>) {
-    // Fails only on a socket that is gone already, which the first read will tell.
-    let _ = tcp.set_nodelay(true);
-    let tcp = TimeoutWriter::new(tcp, WRITE_TIMEOUT);
+    let (socket, look) = Socket::new(tcp);
     let Some(tls) = acceptance.tls.as_ref().map(ServerTls::acceptor) else {
         let peer = Peer { address, identity: None, is_encrypted: false };
-        return requests(tcp, peer, acceptance).await;
+        return requests(socket, look, peer, acceptance).await;
     };
     let accepted = tokio::select! {
         () = acceptance.state.aborted.cancelled() => return,
         () = acceptance.state.draining.cancelled() => return,
-        accepted = tokio::time::timeout(acceptance.limits.handshake_timeout, tls.accept(tcp)) => {
+        accepted = tokio::time::timeout(acceptance.limits.handshake_timeout, tls.accept(socket)) => {
             accepted
         }
     };
@@ -150,17 +146,17 @@ pub(super) async fn serve(tcp: TcpStream, address: SocketAddr, acceptance: Arc<A
     };
     if acceptance.is_for_anyone {
         let peer = Peer { address, identity: None, is_encrypted: true };
-        return requests(stream, peer, acceptance).await;
+        return requests(stream, look, peer, acceptance).await;
     }
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let Some(identity) = tls::peer_identity(chain) else {
         return tracing::warn!(%address, "refused a certificate that names no identity");
     };
     let peer = Peer { address, identity: Some(identity.into()), is_encrypted: true };
-    requests(stream, peer, acceptance).await;
+    requests(stream, look, peer, acceptance).await;
 }
 
-async fn requests<I>(io: I, peer: Peer, acceptance: Arc<Acceptance>)
+async fn requests<I>(io: I, look: Look, peer: Peer, acceptance: Arc<Acceptance>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -193,12 +189,14 @@ where
         state.draining.cancelled().await;
         activity.begun(FIRST_REQUEST_GRACE).await;
     };
+    let looking = look.whenever(|| activity.is_busy());
     // Each is looked at when it is woken, and not with every request: their locks are everybody's.
     let mut ends = FuturesUnordered::from_iter([
         state.aborted.cancelled().map(|()| End::Now).boxed(),
         activity.silent(acceptance.limits.header_read_timeout).map(|()| End::Now).boxed(),
         activity.quiet(IDLE_TIMEOUT).map(|()| End::InOrder).boxed(),
         draining.map(|()| End::InOrder).boxed(),
+        looking.map(|never| match never {}).boxed(),
     ]);
     tokio::select! {
         biased;

@@ -24,6 +24,10 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long before the deadline of a drain streams are told to end; of a short one a quarter.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a client whose connection is half open when a listener is to close has for its part of the handshake:
+/// the time of a packet there and back.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
+
 /// The most connections that can wait for a listener that closes, so that a flood cannot hold it up.
 const MOST_WAITING: usize = 1024;
 
@@ -209,15 +213,23 @@ async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
         };
         state.tasks.spawn_on(connection, &runtime);
     };
+    let accepting = async || {
+        // A client waits in the kernel's backlog while there is no slot.
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            open(next(&listener).await, slot);
+        }
+    };
     tokio::select! {
         () = state.draining.cancelled() => {}
         () = state.aborted.cancelled() => {}
-        () = async {
-            // A client waits in the kernel's backlog while there is no slot.
-            while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-                open(next(&listener).await, slot);
-            }
-        } => {}
+        () = accepting() => {}
+    }
+    if turn_away(&listener) {
+        tokio::select! {
+            () = tokio::time::sleep(LAST_HANDSHAKES) => {}
+            () = state.aborted.cancelled() => {}
+            () = accepting() => {}
+        }
     }
     // Who waits in the backlog has connected before the end, and closing would reset the connection.
     for accepted in waiting(listener) {
@@ -232,7 +244,6 @@ async fn accept(listener: TcpListener, acceptance: Arc<Acceptance>) {
 /// itself: the runtime hears of a connection a moment later than the client.
 fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
     let Ok(listener) = listener.into_std() else { return Vec::new() };
-    turn_away(&listener);
     let waiting: Vec<_> =
         std::iter::from_fn(|| listener.accept().ok()).take(MOST_WAITING).collect();
     drop(listener);
@@ -245,19 +256,28 @@ fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
         .collect()
 }
 
-/// Has the system take no connection any more. One that came between the last accepted and the close would be
-/// reset, with a request that its client has sent already; now it is tried again by the client's system, and
-/// refused.
+/// Has the system begin no connection any more, and says whether it does. One that came between the last accepted
+/// and the close would be reset, with a request that its client has sent already; now its client's system tries
+/// again, and is refused. A handshake that has begun goes on.
 #[cfg(target_os = "linux")]
-fn turn_away(listener: &std::net::TcpListener) {
-    // The one instruction of a packet filter that keeps no byte of a packet (linux/bpf_common.h): BPF_RET.
-    let nothing = socket2::SockFilter::new(0x06, 0, 0, 0);
-    // Without it the moment stays, which is short.
-    let _ = socket2::SockRef::from(listener).attach_filter(&[nothing]);
+fn turn_away(listener: &TcpListener) -> bool {
+    // A packet filter (linux/bpf_common.h) of what comes from the header of TCP on (RFC 9293, section 3.1).
+    let filter = [
+        // BPF_LD | BPF_B | BPF_ABS: the byte of the flags,
+        socket2::SockFilter::new(0x30, 0, 0, 13),
+        // BPF_JMP | BPF_JSET | BPF_K: of which, without SYN, the next is left out.
+        socket2::SockFilter::new(0x45, 0, 1, 0x02),
+        // BPF_RET | BPF_K: no byte of the packet is kept, or all.
+        socket2::SockFilter::new(0x06, 0, 0, 0),
+        socket2::SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    socket2::SockRef::from(listener).attach_filter(&filter).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn turn_away(_listener: &std::net::TcpListener) {}
+fn turn_away(_listener: &TcpListener) -> bool {
+    false
+}
 
 async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {

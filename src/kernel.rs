@@ -25,6 +25,7 @@
 //! | [`watch`] | following a state that another service keeps |
 //! | [`database`] | connection, migrations, transactions with outbox |
 //! | [`page`] | page sizes and page tokens |
+//! | [`etag`] | which state of a resource a change is for |
 //! | [`operations`] | what operators see of a service and do about it |
 //! | [`time`] | times as contracts state them |
 //! | [`error`] | the one error type at boundaries |
@@ -38,6 +39,7 @@ pub mod claims;
 mod cores;
 pub mod database;
 pub mod error;
+pub mod etag;
 pub mod events;
 pub mod failpoint;
 mod grown;

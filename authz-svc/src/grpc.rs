@@ -18,6 +18,7 @@ use mainstay::contract::authz::proto::{
     ListSubjectPermissionsResponse, Role, RoleBinding, UpdateRoleRequest, WatchRevisionsRequest,
     WatchRevisionsResponse,
 };
+use mainstay::kernel::etag::IfMatch;
 use mainstay::kernel::page::PageRequest;
 use mainstay::kernel::watch::{Feed, MessageStream};
 use tonic::{Request, Response, Status};
@@ -73,7 +74,7 @@ impl AuthzService for Roles {
     }
 
     async fn update_role(&self, request: Request<UpdateRoleRequest>) -> Reply<Role> {
-        let if_match = parse::if_match(request.metadata())?;
+        let if_match = IfMatch::of(request.metadata())?;
         let UpdateRoleRequest { role_id, role, update_mask } = request.into_inner();
         let update = parse::role_update(role.unwrap_or_default(), update_mask, if_match)?;
         let (caller, key) = (parse::caller()?, RoleKey::parse(&role_id));

@@ -13,4 +13,4 @@ pub use mainstay::contract::email::Email;
 pub use mainstay::contract::identity::UserId;
 pub use port::{UserFilter, UserStore};
 pub use profile::{Profile, ProfileChange, ProfileField};
-pub use user::{Etag, User};
+pub use user::User;

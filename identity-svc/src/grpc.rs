@@ -13,6 +13,7 @@ use mainstay::contract::identity::proto::{
     ListUsersRequest, ListUsersResponse, UpdateMeRequest, UpdateUserRequest, User,
     WithdrawUserRequest, WithdrawUserResponse,
 };
+use mainstay::kernel::etag::IfMatch;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
@@ -39,7 +40,7 @@ impl UserService for Users {
 
     async fn update_me(&self, request: Request<UpdateMeRequest>) -> Reply<User> {
         let caller = parse::caller()?;
-        let if_match = parse::if_match(request.metadata())?;
+        let if_match = IfMatch::of(request.metadata())?;
         let UpdateMeRequest { user, update_mask } = request.into_inner();
         self.update(caller, user.unwrap_or_default(), update_mask, if_match).await
     }
@@ -57,7 +58,7 @@ impl UserService for Users {
     }
 
     async fn update_user(&self, request: Request<UpdateUserRequest>) -> Reply<User> {
-        let if_match = parse::if_match(request.metadata())?;
+        let if_match = IfMatch::of(request.metadata())?;
         let UpdateUserRequest { user_id, user, update_mask } = request.into_inner();
         let id = UserId::parse(&user_id)?;
         self.update(id, user.unwrap_or_default(), update_mask, if_match).await
@@ -97,12 +98,12 @@ impl Users {
         id: UserId,
         user: User,
         mask: Option<prost_types::FieldMask>,
-        if_match: Option<String>,
+        if_match: IfMatch,
     ) -> Reply<User> {
         let change = parse::profile_change(&user, mask)?;
-        let expected = parse::expected_etag(if_match, &user)?;
+        let expected = if_match.and("user.etag", &user.etag)?;
         let caller = parse::caller().ok();
-        let user = self.app.user_update(id, caller, &change, expected.as_ref()).await?;
+        let user = self.app.user_update(id, caller, &change, &expected).await?;
         Ok(render::user(&user))
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use mainstay::contract::authz::{ROLE_BUILT_IN, RoleId};
 use mainstay::kernel::error::ETAG_MISMATCH;
+use mainstay::kernel::etag::IfMatch;
 use mainstay::kernel::{Error, Result};
 
 use super::permission::PermissionPattern;
@@ -80,7 +81,7 @@ impl Role {
     /// role, `ETAG_MISMATCH` when the caller saw another version.
     pub fn updated(&self, update: RoleUpdate, now: DateTime<Utc>) -> Result<Option<Self>> {
         self.require_own()?;
-        if update.etag.as_ref().is_some_and(|etag| *etag != self.etag()) {
+        if !update.expected.allows(&self.etag()) {
             let message = format!("role {} was changed by somebody else", self.name.as_str());
             return Err(Error::new(ETAG_MISMATCH, message).detail("etag", self.etag()));
         }
@@ -116,8 +117,8 @@ pub struct RoleUpdate {
     pub description: Option<String>,
     /// The new permissions, all of them.
     pub permissions: Option<Vec<PermissionPattern>>,
-    /// The version that the caller saw, if the caller says so.
-    pub etag: Option<String>,
+    /// The versions that the caller would have it change.
+    pub expected: IfMatch,
 }
 
 /// Unique name of a role: lower-case letters, digits and hyphens.
@@ -235,7 +236,8 @@ mod tests {
     #[test]
     fn another_version_and_built_in_roles_are_refused() {
         let mut role = support();
-        let stale = RoleUpdate { etag: Some("v7".into()), ..RoleUpdate::default() };
+        let expected = IfMatch::default().and("etag", "v7").unwrap();
+        let stale = RoleUpdate { expected, ..RoleUpdate::default() };
         assert!(role.updated(stale, Utc::now()).unwrap_err().is(&ETAG_MISMATCH));
         role.built_in = true;
         let error = role.updated(RoleUpdate::default(), Utc::now()).unwrap_err();

@@ -4,9 +4,9 @@ use mainstay::contract::authz::BindingId;
 use mainstay::contract::authz::proto::{CheckRequest, ListRoleBindingsRequest, Role};
 use mainstay::kernel::call;
 use mainstay::kernel::error::{Error, Result, UNAUTHENTICATED};
+use mainstay::kernel::etag::IfMatch;
 use mainstay::kernel::page::{PageRequest, PageToken};
 use prost_types::FieldMask;
-use tonic::metadata::MetadataMap;
 
 use crate::domain::{
     PermissionName, PermissionPattern, Question, RoleKey, RoleName, RoleUpdate, Subject,
@@ -85,11 +85,7 @@ pub fn binding_filter(
 
 /// The new values that a mask selects, and the version they are meant for. With no mask, the fields
 /// that have a value (AIP-134).
-pub fn role_update(
-    role: Role,
-    mask: Option<FieldMask>,
-    if_match: Option<String>,
-) -> Result<RoleUpdate> {
+pub fn role_update(role: Role, mask: Option<FieldMask>, if_match: IfMatch) -> Result<RoleUpdate> {
     let paths = mask.unwrap_or_default().paths;
     let selected = match paths.is_empty() {
         true => Selected {
@@ -104,16 +100,9 @@ pub fn role_update(
         .transpose()?;
     Ok(RoleUpdate {
         permissions,
-        etag: expected_etag(if_match, &role.etag)?,
+        expected: if_match.and("role.etag", &role.etag)?,
         description: selected.description.then_some(role.description),
     })
-}
-
-/// The value of the `if-match` header (RFC 9110 section 13.1.1), when sent.
-pub fn if_match(metadata: &MetadataMap) -> Result<Option<String>> {
-    let text = metadata.get("if-match").map(|value| value.to_str());
-    let text = text.transpose().map_err(|_| Error::invalid("if-match", "must be an etag"))?;
-    Ok(text.map(str::to_owned))
 }
 
 #[derive(Default)]
@@ -146,23 +135,6 @@ fn unchangeable(name: &str) -> Error {
     Error::invalid("update_mask", format!("{name} {reason}")).field(format!("role.{name}"), reason)
 }
 
-/// The version that the caller saw: by header or by the etag in the body, which must not differ.
-fn expected_etag(if_match: Option<String>, etag: &str) -> Result<Option<String>> {
-    let header = if_match.as_deref().and_then(bare_etag);
-    let body = bare_etag(etag);
-    if header.is_some() && body.is_some() && header != body {
-        return Err(Error::invalid("role.etag", "differs from the header if-match"));
-    }
-    Ok(header.or(body).map(str::to_owned))
-}
-
-/// An etag without its quotes; `None` for `*` and for nothing, which stand for any version.
-fn bare_etag(text: &str) -> Option<&str> {
-    let text = text.trim();
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    (!bare.is_empty() && bare != "*").then_some(bare)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where a value is missing")]
@@ -176,32 +148,20 @@ mod tests {
     #[test]
     fn a_mask_selects_and_no_mask_takes_what_has_a_value() {
         let role = Role { description: "new".into(), name: "x".into(), ..Role::default() };
-        let update = role_update(role.clone(), None, None).unwrap();
+        let update = role_update(role.clone(), None, IfMatch::default()).unwrap();
         assert_eq!((update.description.as_deref(), update.permissions), (Some("new"), None));
-        let update = role_update(role, mask(&["permissions", "etag"]), None).unwrap();
+        let update = role_update(role, mask(&["permissions", "etag"]), IfMatch::default()).unwrap();
         assert_eq!((update.description, update.permissions), (None, Some(Vec::new())));
     }
 
     #[test]
     fn what_cannot_be_changed_is_refused_by_name() {
         for path in ["name", "id", "built_in", "create_time", "nonsense", ""] {
-            let error = role_update(Role::default(), mask(&[path]), None).unwrap_err();
+            let error =
+                role_update(Role::default(), mask(&[path]), IfMatch::default()).unwrap_err();
             let fields: Vec<_> = error.violations().iter().map(|v| v.field.as_str()).collect();
             assert_eq!(fields, ["update_mask", &format!("role.{path}")]);
         }
-    }
-
-    #[test]
-    fn header_and_body_name_the_same_version_or_any() {
-        let etag = |header: Option<&str>, body: &str| {
-            let role = Role { etag: body.into(), ..Role::default() };
-            role_update(role, mask(&["*"]), header.map(str::to_owned)).map(|update| update.etag)
-        };
-        assert_eq!(etag(None, "").unwrap(), None);
-        assert_eq!(etag(Some("*"), "").unwrap(), None);
-        assert_eq!(etag(Some("\"v1\""), "v1").unwrap().as_deref(), Some("v1"));
-        assert_eq!(etag(Some("\"v1\""), "").unwrap().as_deref(), Some("v1"));
-        assert!(etag(Some("\"v2\""), "v1").is_err());
     }
 
     #[test]

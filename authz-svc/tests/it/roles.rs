@@ -91,7 +91,9 @@ async fn an_update_keeps_to_its_mask_and_etag(transport: Transport) {
             role: Some(role),
             update_mask: Some(mask(&["description"])),
         });
-        request.metadata_mut().insert("if-match", format!("\"{header}\"").parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("if-match", format!("\"v99\", W/\"{header}\"").parse().unwrap());
         let mut stub = authz.stub();
         let result = authz.as_admin(stub.update_role(request)).await.map_err(Error::from);
         match expected {

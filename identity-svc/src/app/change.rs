@@ -1,28 +1,30 @@
 //! Changing and deleting users.
 
 use chrono::Utc;
+use mainstay::kernel::etag::IfMatch;
 
 use super::App;
-use crate::domain::{Etag, ProfileChange, User, UserError, UserEvent, UserId};
+use crate::domain::{ProfileChange, User, UserError, UserEvent, UserId};
 
 /// How often a change is tried anew when others change the same user at the same time.
 const ATTEMPTS: usize = 5;
 
 impl App {
-    /// Changes a user's profile. With `expected`, only if that is still the current state.
+    /// Changes a user's profile. Only if its current state is an `expected` one.
     pub async fn user_update(
         &self,
         id: UserId,
         caller: Option<UserId>,
         change: &ProfileChange,
-        expected: Option<&Etag>,
+        expected: &IfMatch,
     ) -> Result<User, UserError> {
         self.user_change(id, caller, expected, |user| user.updated(change, Utc::now())).await
     }
 
     /// Deletes a user softly: the record is kept, but appears in no list.
     pub async fn user_delete(&self, id: UserId, caller: Option<UserId>) -> Result<(), UserError> {
-        self.user_change(id, caller, None, |user| Some(user.deleted(Utc::now()))).await?;
+        self.user_change(id, caller, &IfMatch::default(), |user| Some(user.deleted(Utc::now())))
+            .await?;
         Ok(())
     }
 
@@ -31,7 +33,7 @@ impl App {
         &self,
         id: UserId,
         caller: Option<UserId>,
-        expected: Option<&Etag>,
+        expected: &IfMatch,
         decide: impl Fn(&User) -> Option<(User, UserEvent)>,
     ) -> Result<User, UserError> {
         for _ in 0..ATTEMPTS {

@@ -7,10 +7,9 @@ use mainstay::kernel::call;
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::page::{PageRequest, PageToken};
 use prost_types::{FieldMask, Timestamp};
-use tonic::metadata::MetadataMap;
 
 use crate::app::UserQuery;
-use crate::domain::{Email, Etag, ProfileChange, ProfileField, UserFilter};
+use crate::domain::{Email, ProfileChange, ProfileField, UserFilter};
 
 /// The user who calls.
 pub fn caller() -> Result<UserId> {
@@ -67,23 +66,6 @@ pub fn profile_change(user: &User, mask: Option<FieldMask>) -> Result<ProfileCha
         change = change.set("user.", field, value(user, field))?;
     }
     Ok(change)
-}
-
-/// The value of the `if-match` header (RFC 9110 section 13.1.1), when sent.
-pub fn if_match(metadata: &MetadataMap) -> Result<Option<String>> {
-    let text = metadata.get("if-match").map(|value| value.to_str());
-    let text = text.transpose().map_err(|_| Error::invalid("if-match", "must be an etag"))?;
-    Ok(text.map(str::to_owned))
-}
-
-/// The state that the caller saw: by header or by the etag in the body, which must not differ.
-pub fn expected_etag(if_match: Option<String>, user: &User) -> Result<Option<Etag>> {
-    let header = if_match.as_deref().and_then(Etag::parse);
-    let body = Etag::parse(&user.etag);
-    if header.is_some() && body.is_some() && header != body {
-        return Err(Error::invalid("user.etag", "differs from the header if-match"));
-    }
-    Ok(header.or(body))
 }
 
 fn masked(paths: &[String]) -> Result<Vec<ProfileField>> {
@@ -143,12 +125,5 @@ mod tests {
             let fields: Vec<_> = error.violations().iter().map(|v| v.field.as_str()).collect();
             assert_eq!(fields, ["update_mask", &format!("user.{path}")]);
         }
-    }
-
-    #[test]
-    fn header_and_body_must_name_the_same_state() {
-        let user = User { etag: "a".into(), ..User::default() };
-        assert_eq!(expected_etag(Some("\"a\"".into()), &user).expect("same"), Etag::parse("a"));
-        assert!(expected_etag(Some("\"b\"".into()), &user).is_err());
     }
 }

@@ -38,6 +38,6 @@ fn message(user: &User) -> proto::User {
         create_time: Some(timestamp(user.create_time)),
         update_time: Some(timestamp(user.update_time)),
         delete_time: user.delete_time.map(timestamp),
-        etag: user.etag().to_string(),
+        etag: user.etag(),
     }
 }

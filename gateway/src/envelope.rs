@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, ETAG};
+use mainstay::kernel::etag::opaque;
 use serde_json::Value as Json;
 
 use crate::transcode::render::Rendered;
@@ -40,7 +41,8 @@ pub(crate) fn raw(content_type: &str, data: bytes::Bytes) -> Response {
     response
 }
 
-/// A resource's etag as a strong validator (RFC 9110, section 8.8.3).
+/// A resource's etag as a weak validator (RFC 9110, section 8.8.3): with another request id or in another
+/// coding, the same state has other bytes.
 fn etag(stated: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(&format!("\"{}\"", stated.trim_matches('"'))).ok()
+    HeaderValue::from_str(&format!("W/\"{}\"", opaque(stated))).ok()
 }

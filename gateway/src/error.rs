@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use mainstay::kernel::channel::NotSent;
 use mainstay::kernel::error::{
     ERROR_DOMAIN, Error, ErrorClass, ErrorCode, FieldViolation, INTERNAL, PAYLOAD_TOO_LARGE,
-    UNAVAILABLE,
+    UNAVAILABLE, UNIMPLEMENTED,
 };
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -285,6 +285,10 @@ pub(crate) fn whole_seconds(duration: std::time::Duration) -> u64 {
 /// Our faults are logged here, once, with their causes.
 pub(crate) fn log_fault(error: &Error) {
     if error.code().http < 500 || error.class() == Some(ErrorClass::Panic) {
+        return;
+    }
+    // What the gateway itself does not serve is asked for in error; a service states a cause.
+    if error.is(&UNIMPLEMENTED) && error.cause().is_none() {
         return;
     }
     let cause = error.cause().map(|cause| format!("{cause:#}"));

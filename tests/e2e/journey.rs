@@ -1,5 +1,6 @@
 //! The way of a user through the platform.
 
+use http::Method;
 use mainstay_testing::{Platform, eventually};
 use serde_json::json;
 
@@ -15,6 +16,14 @@ async fn from_registration_to_a_paid_plan() {
     assert_eq!(me.status, 200, "{me:?}");
     assert_eq!(me.json()["data"]["id"], ada.id);
     assert_eq!(me.json()["data"]["email"], ada.email);
+
+    // The `ETag` of a reply serves for `If-Match`, until somebody has changed something.
+    let headers = [("content-type", "application/json"), ("if-match", me.header("etag"))];
+    for status in [200, 412] {
+        let bio = json!({ "bio": format!("until {status}") }).to_string().into();
+        let changed = ada.rest.send(Method::PATCH, "/api/v1/users/me", &headers, bio).await;
+        assert_eq!(changed.status, status, "{changed:?}");
+    }
 
     let forbidden = ada.rest.get("/api/v1/users").await;
     assert_eq!(forbidden.status, 403, "{forbidden:?}");

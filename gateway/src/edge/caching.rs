@@ -2,8 +2,8 @@
 //! (RFC 9110, sections 8.8.3 and 13), `Cache-Control` (RFC 9111, section 5.2).
 //!
 //! Replies of methods without side effects to GET and HEAD have a validator: the resource's own `etag`,
-//! which is strong, or else a weak one that is made of what the service answered, which those to a GET of
-//! Connect always have. The envelope's request id is in neither, since it is another each time. A request
+//! or else one that is made of what the service answered, which those to a GET of Connect always have. Both
+//! are weak: the envelope's request id is in neither, since it is another each time. A request
 //! whose `If-None-Match` has the validator is answered 304; it has passed every policy, and the service was
 //! asked. There is no `Last-Modified`.
 

@@ -2,10 +2,11 @@
 //! share that form.
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
@@ -68,10 +69,18 @@ impl Fault {
     }
 }
 
-/// What is read of a body, cut into messages.
+/// What is read of a body, cut into messages. They are read where they are; only a message that came in
+/// several pieces is copied together.
 #[derive(Debug)]
 pub(super) struct Deframer {
-    buffer: BytesMut,
+    /// What came last, or a message that was put together.
+    data: Bytes,
+    /// Where the message of [`Deframer::place`] stands in it.
+    place: Range<usize>,
+    /// What came behind a message that was put together.
+    behind: Bytes,
+    /// A message of which a part is missing.
+    begun: BytesMut,
     most_bytes: usize,
     encoding: Encoding,
 }
@@ -79,47 +88,92 @@ pub(super) struct Deframer {
 impl Deframer {
     /// For messages of at most `most_bytes`, as they were before they were compressed.
     pub(super) fn new(most_bytes: usize, encoding: Encoding) -> Self {
-        Self { buffer: BytesMut::new(), most_bytes, encoding }
+        let (data, behind, begun) = (Bytes::new(), Bytes::new(), BytesMut::new());
+        Self { data, place: 0..0, behind, begun, most_bytes, encoding }
     }
 
-    /// Takes what came next.
+    /// Takes what came next, when there is no other message.
     pub(super) fn push(&mut self, data: Bytes) {
-        match data.try_into_mut() {
-            // What is the only owner of its bytes need not be copied.
-            Ok(data) if self.buffer.is_empty() => self.buffer = data,
-            Ok(data) => self.buffer.extend_from_slice(&data),
-            Err(data) => self.buffer.extend_from_slice(&data),
+        self.begun.extend_from_slice(self.data.get(self.place.end..).unwrap_or_default());
+        (self.data, self.place) = (data, 0..0);
+        if !self.begun.is_empty() {
+            self.join(PREFIX_BYTES);
+            if let Ok(Some(length)) = self.announced(&self.begun) {
+                self.join(length);
+            }
         }
     }
 
-    /// The next message, if all of it has come. The announced length is checked before it has.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>> {
-        let Some((mut prefix, content)) = self.buffer.split_at_checked(PREFIX_BYTES) else {
-            return Ok(None);
+    /// Takes of what came last until so much of a message that began before is together.
+    fn join(&mut self, length: usize) {
+        let missing = length.saturating_sub(self.begun.len()).min(self.data.len());
+        self.begun.extend_from_slice(&self.data.split_to(missing));
+    }
+
+    /// Goes on to the next message, if all of it has come, and says whether it has. The announced length is
+    /// checked before.
+    pub(super) fn advance(&mut self) -> Result<bool> {
+        if !self.begun.is_empty() {
+            let whole = self.announced(&self.begun)?;
+            if whole.is_none_or(|length| self.begun.len() < length) {
+                return Ok(false);
+            }
+            self.behind = std::mem::replace(&mut self.data, self.begun.split().freeze());
+        } else if self.rest().is_empty() && !self.behind.is_empty() {
+            (self.data, self.place) = (std::mem::take(&mut self.behind), 0..0);
+        }
+        let rest = self.rest();
+        let Some(length) = self.announced(rest)?.filter(|length| *length <= rest.len()) else {
+            return Ok(false);
         };
-        let compressed = match (prefix.get_u8(), self.encoding) {
-            (0, _) => false,
-            (COMPRESSED, Encoding::Gzip) => true,
+        let begin = self.place.end;
+        self.place = begin + PREFIX_BYTES..begin + length;
+        Ok(true)
+    }
+
+    /// What has come, and where the message stands in it. For messages that are not compressed.
+    pub(super) fn place(&self) -> (&[u8], Range<usize>) {
+        (&self.data, self.place.clone())
+    }
+
+    /// The message.
+    pub(super) fn message(&self) -> Result<Bytes> {
+        let message = self.data.slice(self.place.clone());
+        let compressed = self.data.get(self.place.start - PREFIX_BYTES) == Some(&COMPRESSED);
+        if compressed { unzipped(&message, self.most_bytes) } else { Ok(message) }
+    }
+
+    /// The next message, if all of it has come.
+    fn next(&mut self) -> Result<Option<Bytes>> {
+        self.advance()?.then(|| self.message()).transpose()
+    }
+
+    /// What came last and was not taken.
+    fn rest(&self) -> &[u8] {
+        self.data.get(self.place.end..).unwrap_or_default()
+    }
+
+    /// How long a message will be, with its prefix, if that has come.
+    fn announced(&self, begun: &[u8]) -> Result<Option<usize>> {
+        let Some((flags, length)) = begun.split_first() else { return Ok(None) };
+        let Some(length) = length.first_chunk() else { return Ok(None) };
+        match (*flags, self.encoding) {
+            (0, _) | (COMPRESSED, Encoding::Gzip) => {}
             (COMPRESSED, Encoding::Identity) => {
                 return Err(Error::new(UNIMPLEMENTED, "compressed messages are not taken"));
             }
             _ => return Err(Error::new(INVALID_ARGUMENT, "a message has flags of no meaning")),
-        };
-        let length = prefix.get_u32() as usize;
+        }
+        let length = u32::from_be_bytes(*length) as usize;
         if length > self.most_bytes {
             return Err(too_large(length, self.most_bytes));
         }
-        if content.len() < length {
-            return Ok(None);
-        }
-        self.buffer.advance(PREFIX_BYTES);
-        let message = self.buffer.split_to(length).freeze();
-        if compressed { unzipped(&message, self.most_bytes).map(Some) } else { Ok(Some(message)) }
+        Ok(Some(PREFIX_BYTES + length))
     }
 
     /// Whether nothing is left over.
     pub(super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.begun.is_empty() && self.rest().is_empty() && self.behind.is_empty()
     }
 }
 
@@ -202,10 +256,34 @@ mod tests {
     async fn messages_are_found_however_a_body_is_cut() {
         let whole: &'static [u8] = b"\0\0\0\0\x02hi\0\0\0\0\0\0\0\0\0\x04four";
         for cut in 0..=whole.len() {
-            let found = read(&[&whole[..cut], &whole[cut..]]).await.unwrap();
-            assert_eq!(found, ["hi", "", "four"], "cut at {cut}");
+            for again in cut..=whole.len() {
+                let parts = [&whole[..cut], &whole[cut..again], &whole[again..]];
+                let found = read(&parts).await.unwrap();
+                assert_eq!(found, ["hi", "", "four"], "cut at {cut} and at {again}");
+            }
         }
         assert!(read(&[]).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_found_is_wrong_only_behind_what_was_right() {
+        let mut deframer = Deframer::new(4, Encoding::Identity);
+        deframer.push(Bytes::from_static(b"\0\0\0\0\x02hi\x01\0\0\0\x02hi"));
+        assert!(deframer.advance().unwrap());
+        let (bytes, place) = deframer.place();
+        assert_eq!(&bytes[place], b"hi");
+        for _ in 0..2 {
+            assert_eq!(deframer.advance().unwrap_err().code().reason, "UNIMPLEMENTED");
+        }
+        let mut deframer = Deframer::new(4, Encoding::Identity);
+        for part in [&b"\0\0\0"[..], b"\0\x02hi\x01\0\0", b"\0", b"\x02hi"] {
+            deframer.push(Bytes::from_static(part));
+            while deframer.advance().is_ok_and(|found| found) {
+                assert_eq!(deframer.message().unwrap(), "hi");
+            }
+        }
+        assert_eq!(deframer.advance().unwrap_err().code().reason, "UNIMPLEMENTED");
+        assert!(!deframer.is_empty());
     }
 
     #[tokio::test]

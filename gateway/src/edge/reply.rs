@@ -1,5 +1,6 @@
 //! The reply of a service as it streams: its bytes and its status, or its messages one by one.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::messages::{Deframer, Encoding, Fault};
+use super::upstream::Streamed;
 use crate::error;
 use crate::route::Rpc;
 
@@ -113,21 +115,43 @@ impl Parts {
 
 /// The messages of a reply. After an error there are no more.
 pub(super) struct Replies {
-    parts: Parts,
+    source: Source,
     deframer: Deframer,
+    late: HeaderMap,
     trailers: Option<HeaderMap>,
     failed: bool,
+}
+
+enum Source {
+    /// A call that goes on as its messages are asked for.
+    Pending(BoxFuture<'static, Result<Streamed>>),
+    Begun(Parts),
 }
 
 impl Replies {
     /// The messages of these parts.
     pub(super) fn new(parts: Parts) -> Self {
+        Self::of(Source::Begun(parts))
+    }
+
+    /// The messages of a reply that has yet to begin.
+    pub(super) fn pending(call: BoxFuture<'static, Result<Streamed>>) -> Self {
+        Self::of(Source::Pending(call))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
-            parts,
+            source,
             deframer: Deframer::new(MOST_BYTES, Encoding::Identity),
+            late: HeaderMap::new(),
             trailers: None,
             failed: false,
         }
+    }
+
+    /// The metadata of a reply that had yet to begin, once it has.
+    pub(super) fn late(&self) -> &HeaderMap {
+        &self.late
     }
 
     /// The trailers, once the last message was taken.
@@ -145,18 +169,44 @@ impl Replies {
         }
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+    /// Goes on to the next message, where it stands. As [`Stream::poll_next`] otherwise.
+    pub(super) fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        let next = ready!(self.poll_unless_failed(context));
+        self.failed = matches!(next, Some(Err(_)));
+        Poll::Ready(next)
+    }
+
+    /// What has come, and where the message stands in it.
+    pub(super) fn place(&self) -> (&[u8], Range<usize>) {
+        self.deframer.place()
+    }
+
+    fn poll_unless_failed(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
         loop {
-            match self.deframer.next() {
-                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
-                Ok(None) => {}
+            match self.deframer.advance() {
+                Ok(true) => return Poll::Ready(Some(Ok(()))),
+                Ok(false) => {}
                 Err(fault) => return Poll::Ready(Some(Err(Error::internal(fault)))),
             }
+            let parts = match &mut self.source {
+                Source::Begun(parts) => parts,
+                Source::Pending(call) => match ready!(call.poll_unpin(context)) {
+                    Ok(reply) => {
+                        self.late = reply.metadata;
+                        self.source = Source::Begun(reply.parts);
+                        continue;
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                },
+            };
             if self.trailers.is_some() {
                 let whole = self.deframer.is_empty();
-                return Poll::Ready((!whole).then(|| Err(self.parts.broken())));
+                return Poll::Ready((!whole).then(|| Err(parts.broken())));
             }
-            match ready!(self.parts.poll_part(context)) {
+            match ready!(parts.poll_part(context)) {
                 Ok(Part::Data(data)) => self.deframer.push(data),
                 Ok(Part::End(trailers)) => self.trailers = Some(trailers),
                 Err(error) => return Poll::Ready(Some(Err(error))),
@@ -172,12 +222,9 @@ impl Stream for Replies {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes>>> {
-        if self.failed {
-            return Poll::Ready(None);
-        }
-        let item = ready!(self.poll_message(context));
-        self.failed = matches!(item, Some(Err(_)));
-        Poll::Ready(item)
+        let next = ready!(self.poll_advance(context));
+        let message = |()| self.deframer.message().map_err(Error::internal);
+        Poll::Ready(next.map(|next| next.and_then(message)))
     }
 }
 

@@ -176,7 +176,7 @@ fn headers() -> Json {
         |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     json!({
         "X-Request-Id": text("Id of this request; one that the caller sent is kept."),
-        "ETag": text("Names this state of the reply, for `If-None-Match` and `If-Match`."),
+        "ETag": text("Names this state of what the reply holds, for `If-None-Match` and `If-Match`."),
         "RateLimit": text("What is left: class, `r` calls, full again in `t` seconds."),
         "RateLimit-Policy": text("The limit: class, `q` calls in `w` seconds."),
         "Idempotency-Replayed": text("`true`: the reply of an earlier request with the same key."),

@@ -1,5 +1,6 @@
 //! One operation: a route as OpenAPI describes it.
 
+use http::HeaderName;
 use mainstay::kernel::policy::{Access, EdgeStyle};
 use prost_reflect::Kind;
 use serde_json::{Map, Value as Json, json};
@@ -210,12 +211,16 @@ fn success(route: &Route, schemas: &mut Schemas, comments: &mut Comments) -> Jso
     let mut headers = vec!["X-Request-Id", "RateLimit", "RateLimit-Policy"];
     headers.extend(is_validated(route).then_some("ETag"));
     headers.extend(takes_key(&route.rpc.policy).then_some("Idempotency-Replayed"));
-    let headers = headers
-        .into_iter()
-        .map(|name| (name.to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })));
+    let declared = route.rpc.policy.response_headers.iter().map(HeaderName::as_str);
+    let declared = declared
+        .filter(|name| !headers.iter().any(|known| known.eq_ignore_ascii_case(name)))
+        .map(|name| (name.to_owned(), json!({ "schema": { "type": "string" } })));
+    let known = headers.iter().map(|name| {
+        ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }))
+    });
     json!({
         "description": "The call succeeded.",
-        "headers": headers.collect::<Map<_, _>>(),
+        "headers": known.chain(declared).collect::<Map<_, _>>(),
         "content": content,
     })
 }

@@ -10,7 +10,8 @@ pub(super) fn note(form: Form) -> &'static str {
         Form::Unary => "",
         Form::Stream => {
             "\n\nA stream: an array, or one message a line or an event, by `Accept`. What fails after the first \
-             message is a last element `{\"error\": …}`; of events, one of the type `error`."
+             message is a last element `{\"error\": …}`; of events, one of the type `error`. Headers that the service \
+             tells at the end come as trailers, with `TE: trailers`."
         }
         Form::Upload => "\n\nThe body is sent on in pieces as it arrives.",
         Form::Socket => {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use mainstay::kernel::policy::EdgeStyle;
 use prost_reflect::MessageDescriptor;
 
-use super::render::Key;
+use super::render::Word;
 use super::wire::WireType;
 use compile::{Compiler, form};
 use names::Names;
@@ -91,8 +91,8 @@ pub(super) enum Form {
 pub(super) struct Field {
     pub(super) number: u32,
     pub(super) name: String,
-    /// The name as a member begins: `"name":`.
-    pub(super) key: Key,
+    /// The name as a member begins that is not the first: `,"name":`.
+    pub(super) key: Word,
     /// What stands on the wire before a value of it; before all of them where they are packed.
     pub(super) tag: u32,
     /// Whether the values of a list stand in one piece.
@@ -103,6 +103,10 @@ pub(super) struct Field {
     pub(super) shape: Shape,
     /// Whether a field that is not set differs from one that has its default.
     pub(super) presence: bool,
+    /// Whether one that has its default is not written.
+    pub(super) omitted: bool,
+    /// Whether its values can be written as they are read, when they follow its tag.
+    pub(super) direct: bool,
     /// The text of a field that has its default.
     pub(super) default: Box<[u8]>,
     /// The other members of its oneof.
@@ -149,7 +153,7 @@ pub(super) struct Enum {
     /// All names, as the end of `must be one of …`.
     pub(super) choices: String,
     /// The quoted names by number, sorted.
-    names: Vec<(i32, Box<[u8]>)>,
+    names: Vec<(i32, Word)>,
     numbers: Names<i32>,
 }
 
@@ -250,9 +254,14 @@ impl Field {
 
 impl Enum {
     /// The quoted name of a number.
-    pub(super) fn name(&self, number: i32) -> Option<&[u8]> {
+    pub(super) fn name(&self, number: i32) -> Option<&Word> {
+        // Most enums count from zero.
+        let likely = usize::try_from(number).ok().and_then(|place| self.names.get(place));
+        if let Some((_, name)) = likely.filter(|(found, _)| *found == number) {
+            return Some(name);
+        }
         let place = self.names.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        self.names.get(place).map(|(_, name)| &**name)
+        self.names.get(place).map(|(_, name)| name)
     }
 
     /// The number of a name; where none is written so, of one that differs in its case alone.

@@ -333,6 +333,12 @@ impl<'p, 't> Reader<'p, 't> {
         if let b'{' | b'[' = self.tokens.peek()? {
             return self.refuse(path, scalar::expected(kind).into_text());
         }
+        if kind == Kind::String
+            && let Some((bytes, length)) = self.tokens.short()
+        {
+            self.out.short_block(bytes, length);
+            return Ok(true);
+        }
         let value = self.tokens.scalar()?;
         match scalar::from_json(self.out, self.plan, kind, value) {
             Ok(()) => Ok(true),

@@ -4,11 +4,13 @@
 //! bytes, with no message between.
 
 mod forms;
+mod number;
 mod slots;
 mod text;
 mod write;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,16 +20,16 @@ use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use super::binding::Binding;
 use super::plan::{self, JsonPlan, Message, Shape};
 use super::wire::{self, Malformed};
-pub(super) use text::Key;
-use text::Text;
+pub(crate) use text::Text;
+pub(super) use text::Word;
 use write::Writer;
 
 /// Field of a list's reply that says how many match in all, and the name by which `meta` has it.
 const TOTAL_SIZE: &str = "total_size";
-const TOTAL: &[u8] = b"\"total\":";
+const TOTAL: &[u8] = b",\"total\":";
 /// Room for an envelope, and for how much longer JSON is than the wire.
 const ENVELOPE: usize = 128;
-const GROWTH: usize = 2;
+const GROWTH: usize = 3;
 
 impl JsonPlan {
     /// Appends a message's JSON to `out`. `message` is from [`JsonPlan::find`].
@@ -43,7 +45,7 @@ impl JsonPlan {
         out: &mut Vec<u8>,
     ) -> std::result::Result<(), Malformed> {
         out.reserve(wire.len() * GROWTH + ENVELOPE);
-        let mut writer = Writer::new(self, Text::after(std::mem::take(out)));
+        let mut writer = Writer::new(self, wire, Text::after(std::mem::take(out)));
         writer.message(message, wire)?;
         *out = writer.out.into_bytes();
         Ok(())
@@ -163,17 +165,26 @@ impl ReplyPlan {
         Ok(Rendered::Json { body: writer.out.into_bytes(), etag })
     }
 
-    /// Renders one message of a stream: `{"data": …}` for an envelope, else bare.
-    pub(crate) fn element(&self, wire: &[u8], enveloped: bool) -> Result<Vec<u8>> {
-        let mut writer = self.writer(wire);
+    /// Appends one message of a stream to `out`: `{"data": …}` for an envelope, else bare. The message stands
+    /// at `place` in `bytes`. What is appended of one that has no JSON is worthless.
+    pub(crate) fn element(
+        &self,
+        bytes: &[u8],
+        place: Range<usize>,
+        enveloped: bool,
+        out: &mut Text,
+    ) -> Result<()> {
+        let wire = bytes.get(place).unwrap_or_default();
+        let mut writer = Writer::new(&self.plan, bytes, std::mem::take(out));
         if enveloped {
             writer.out.put(b"{\"data\":");
         }
-        self.data(&mut writer, wire).map_err(Error::internal)?;
+        let written = self.data(&mut writer, wire);
         if enveloped {
             writer.out.push(b'}');
         }
-        Ok(writer.out.into_bytes())
+        *out = writer.out;
+        written.map_err(Error::internal)
     }
 
     /// Renders without an envelope.
@@ -186,8 +197,8 @@ impl ReplyPlan {
         Ok(Rendered::Json { body: writer.out.into_bytes(), etag: None })
     }
 
-    fn writer(&self, wire: &[u8]) -> Writer<'_> {
-        Writer::new(&self.plan, Text::with_capacity(wire.len() * GROWTH + ENVELOPE))
+    fn writer<'a>(&'a self, wire: &'a [u8]) -> Writer<'a> {
+        Writer::new(&self.plan, wire, Text::with_capacity(wire.len() * GROWTH + ENVELOPE))
     }
 
     fn root(&self) -> wire::Result<&Message> {
@@ -243,9 +254,9 @@ impl ReplyPlan {
             for (place, field) in message.fields.iter().enumerate() {
                 let slot = slots.at(writer, place);
                 if field.name == TOTAL_SIZE {
-                    writer.member_as(&Key::new(TOTAL), field, slot, wire, &mut false)?;
+                    writer.member_as(&Word::new(TOTAL), field, slot, wire)?;
                 } else if !own.contains(&field.number) {
-                    writer.member(field, slot, wire, &mut false)?;
+                    writer.member(field, slot, wire)?;
                 }
             }
             writer.out.put(b"}}");

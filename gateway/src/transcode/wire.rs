@@ -90,12 +90,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a tag of one byte if it is what comes next.
+    /// Takes a tag if it is what comes next.
     #[inline]
     pub(super) fn take_tag(&mut self, tag: u32) -> bool {
-        let taken =
-            tag < 0x80 && self.data.get(self.at).is_some_and(|next| u32::from(*next) == tag);
+        if tag >= 0x80 {
+            return self.take_long_tag(tag);
+        }
+        let taken = self.data.get(self.at).is_some_and(|next| u32::from(*next) == tag);
         self.at += usize::from(taken);
+        taken
+    }
+
+    #[inline(never)]
+    fn take_long_tag(&mut self, tag: u32) -> bool {
+        let mut ahead = *self;
+        let taken = ahead.varint() == Ok(tag.into());
+        if taken {
+            *self = ahead;
+        }
         taken
     }
 
@@ -113,6 +125,20 @@ impl<'a> Reader<'a> {
 
     #[inline(never)]
     fn long_varint(&mut self) -> Result<u64> {
+        // Eight bytes at once: the first without its highest bit is the last of the number.
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        if let Some(word) = rest.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+            && let ends = !word & 0x8080_8080_8080_8080
+            && ends != 0
+        {
+            let bits = ends.trailing_zeros() + 1;
+            self.at += bits as usize / 8;
+            // Seven bits of each byte, of two together, of four.
+            let word = word & 0x7f7f_7f7f_7f7f_7f7f & (u64::MAX >> (64 - bits));
+            let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+            let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+            return Ok(word & 0x0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4);
+        }
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = *self.data.get(self.at).ok_or(Malformed("it ends within a number"))?;
@@ -265,4 +291,43 @@ pub(super) fn merged<'a>(before: Cow<'a, [u8]>, more: &[u8]) -> Cow<'a, [u8]> {
     let mut all = before.into_owned();
     all.extend_from_slice(more);
     all.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_length_are_read_whatever_follows() {
+        let edges = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, u64::MAX >> bit]);
+        for value in edges {
+            for (behind, rest) in (0..10).flat_map(|length| [(0_u8, length), (0xff, length)]) {
+                let mut bytes = Vec::new();
+                prost::encoding::encode_varint(value, &mut bytes);
+                let length = bytes.len();
+                bytes.resize(length + rest, behind);
+                let mut reader = Reader::new(&bytes);
+                assert_eq!(reader.varint(), Ok(value), "{rest} times {behind} behind it");
+                assert_eq!(reader.position(), length, "{value}");
+            }
+        }
+        let mut reader = Reader::new(&[0x81, 0x80, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(reader.varint(), Ok(1), "more bytes than it takes");
+        assert!(reader.varint().is_err(), "it does not end");
+    }
+
+    #[test]
+    fn a_tag_is_taken_only_if_it_is_what_comes_next() {
+        for number in [1, 15, 16, 300, 536_870_911] {
+            let tag = WireType::Bytes.tag(number);
+            let mut bytes = Vec::new();
+            prost::encoding::encode_varint(tag.into(), &mut bytes);
+            let mut reader = Reader::new(&bytes);
+            assert!(!reader.take_tag(WireType::Varint.tag(number)));
+            assert_eq!(reader.position(), 0);
+            assert!(reader.take_tag(tag));
+            assert!(reader.is_empty() && !reader.take_tag(tag));
+        }
+    }
 }

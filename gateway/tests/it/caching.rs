@@ -16,12 +16,16 @@ async fn what_the_caller_has_already_is_not_sent_again() {
     let world = World::new().await;
     let rest = world.rest();
     let first = rest.get("/api/v1/books/b1").await;
-    assert_eq!(first.header("etag"), "\"v1\"", "the resource's own, which is strong");
+    assert_eq!(
+        first.header("etag"),
+        "W/\"v1\"",
+        "the resource's own, for whatever bytes it comes in"
+    );
     for tag in ["\"v1\"", "W/\"v1\"", "\"v0\", \"v1\"", "*"] {
         for method in [Method::GET, Method::HEAD] {
             let reply = ask(&rest, method, "/api/v1/books/b1", tag).await;
             assert_eq!((reply.status, reply.body.len()), (304, 0), "{tag}");
-            assert_eq!(reply.header("etag"), "\"v1\"");
+            assert_eq!(reply.header("etag"), "W/\"v1\"");
             assert_eq!(reply.header("content-type"), "");
             assert_eq!(reply.header("cache-control"), "no-cache");
             assert_eq!(reply.header("vary"), "", "it is too small to be compressed");
@@ -55,7 +59,7 @@ async fn a_reply_without_an_etag_of_its_own_has_a_weak_one_of_its_content() {
     let headers = [("content-type", "application/json"), ("if-none-match", "*")];
     let patch = world.as_user(USER);
     let patch = patch.send(Method::PATCH, "/api/v1/books/b1", &headers, "{\"title\":\"T\"}".into());
-    assert_eq!(patch.await.header("etag"), "\"v1\"", "what changes something is always answered");
+    assert_eq!(patch.await.header("etag"), "W/\"v1\"", "what changes something is always answered");
 }
 
 #[tokio::test]

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method, request};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use mainstay::kernel::channel::framed;
 use mainstay_testing::Reply;
 use prost::Message as _;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tonic::{Code, Request};
 
 use crate::connect::{json_frames, streamed};
@@ -87,6 +92,68 @@ async fn what_the_contract_declares_travels_with_failures_too() {
     assert!(trailers.contains("x-feed-version:7\r\n"), "{trailers}");
 }
 
+/// The headers of a stream in one of its forms, its text, and its trailers.
+async fn stream(
+    world: &World,
+    form: [&str; 2],
+    te: &str,
+    http2: bool,
+) -> (HeaderMap, String, String) {
+    let [path, accept] = form;
+    let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+    let uri = format!("http://{}{path}", world.gateway.local_addr());
+    let request = request::Builder::new().uri(uri).header("accept", accept).header("te", te);
+    let reply = client.request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+    assert_eq!(reply.status(), 200, "{path}");
+    let (head, body) = reply.into_parts();
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let mut trailers: Vec<_> = trailers
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+        .collect();
+    trailers.sort();
+    (head.headers, String::from_utf8_lossy(&body.to_bytes()).into_owned(), trailers.join(" "))
+}
+
+#[tokio::test]
+async fn what_is_told_at_the_end_of_a_stream_comes_in_trailers_for_who_takes_them() {
+    let world = World::with_heartbeats().await;
+    let _feed = Feed::start(&world).await;
+    let events = "text/event-stream";
+    let rows = [
+        (["/api/v1/feeds/fine", "*/*"], "item 3", "x-feed-cost=3"),
+        (["/api/v1/feeds/fine", "application/x-ndjson"], "item 3", "x-feed-cost=3"),
+        (["/api/v1/feeds/fine", events], "item 3", "x-feed-cost=3"),
+        (["/api/v1/feeds/empty", "*/*"], "[]", "x-feed-cost=3"),
+        (["/api/v1/feeds/late-error", "*/*"], "BOOK_LENT", "x-feed-cost=3"),
+        (["/api/v1/files/table", "*/*"], "1,2", "x-feed-cost=3"),
+        // It began when its events had begun already.
+        (["/api/v1/feeds/slow-fine", events], "item 3", "x-feed-cost=3 x-feed-version=7"),
+        (["/api/v1/feeds/slow-none", events], "NOT_FOUND", ""),
+    ];
+    for (form, text, told) in rows {
+        for http2 in [false, true] {
+            // Over HTTP/2 it can say nothing else (RFC 9113, section 8.2.2).
+            let te = if http2 { "trailers" } else { "deflate, Trailers" };
+            let (headers, body, trailers) = stream(&world, form, te, http2).await;
+            assert!(body.contains(text), "{form:?}: {body}");
+            assert_eq!(trailers, told, "{form:?}, over HTTP/2: {http2}");
+            let announced = headers["trailer"].to_str().unwrap();
+            assert!(
+                announced.contains("x-feed-cost") && !announced.contains("debt"),
+                "{announced}"
+            );
+            let (headers, body, trailers) = stream(&world, form, "deflate", http2).await;
+            assert!(body.contains(text), "{form:?}: {body}");
+            assert_eq!((trailers.as_str(), headers.get("trailer")), ("", None), "{form:?}");
+        }
+    }
+    let none_declared = ["/plain/feeds/fine", "*/*"];
+    let (headers, _, trailers) = stream(&world, none_declared, "trailers", true).await;
+    assert_eq!((trailers.as_str(), headers.get("trailer")), ("", None));
+}
+
 #[tokio::test]
 async fn a_name_among_headers_and_trailers_is_told_with_the_values_of_both() {
     let world = World::new().await;
@@ -134,4 +201,21 @@ async fn a_caller_that_goes_ends_its_unary_call() {
     feed.calls_under_way(1).await;
     call.abort();
     feed.calls_under_way(0).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_ends_its_call_though_it_has_sent_the_next() {
+    let world = World::new().await;
+    let (feed, _running) = Feed::start(&world).await;
+    let next = b"GET /api/v1/items/x HTTP/1.1\r\nhost: a\r\n\r\n";
+    // The second is more than hyper reads ahead, so that some of it stays in the system's buffer.
+    for count in [1, 1_000] {
+        let mut caller = TcpStream::connect(world.gateway.local_addr()).await.unwrap();
+        let call = b"GET /api/v1/items/slow HTTP/1.1\r\nhost: a\r\n\r\n";
+        caller.write_all(call).await.unwrap();
+        feed.calls_under_way(1).await;
+        caller.write_all(&next.repeat(count)).await.unwrap();
+        drop(caller);
+        feed.calls_under_way(0).await;
+    }
 }

@@ -184,9 +184,7 @@ async fn an_id_that_comes_back_is_the_one_that_was_sent() {
 
 #[tokio::test]
 async fn a_silent_stream_of_events_says_that_it_lives() {
-    let stream_heartbeat = Duration::from_millis(20);
-    let world =
-        World::with(GatewaySettings { stream_heartbeat, ..GatewaySettings::default() }).await;
+    let world = World::with_heartbeats().await;
     let _feed = Feed::start(&world).await;
     Coming::begin(&world, "/api/v1/feeds/silent", EVENTS.1).await.until(":\n\n:\n\n:\n\n").await;
     let mut later = Coming::begin(&world, "/api/v1/feeds/then-silent", EVENTS.1).await;
@@ -195,9 +193,7 @@ async fn a_silent_stream_of_events_says_that_it_lives() {
 
 #[tokio::test]
 async fn events_begin_before_the_service_has_begun() {
-    let stream_heartbeat = Duration::from_millis(20);
-    let world =
-        World::with(GatewaySettings { stream_heartbeat, ..GatewaySettings::default() }).await;
+    let world = World::with_heartbeats().await;
     let (feed, _running) = Feed::start(&world).await;
     let fine = get(&world, "/api/v1/feeds/slow-fine", &[EVENTS]).await;
     assert!(fine.text().starts_with(":\n\n"), "{}", fine.text());
@@ -344,6 +340,8 @@ async fn the_document_says_in_what_messages_travel() {
     assert_eq!(items["required"], json!(["data"]));
     assert_eq!(&content["application/x-ndjson"]["schema"], items);
     assert!(content.get("text/event-stream").is_some());
+    let headers = &watch["responses"]["200"]["headers"];
+    assert_eq!(headers["x-feed-cost"]["schema"], json!({ "type": "string" }));
     let takes = |operation: &Json, header: &str| {
         let parameters = operation["parameters"].as_array().unwrap();
         parameters.iter().any(|one| one["name"] == header && one["in"] == "header")

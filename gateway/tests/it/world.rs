@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gateway::GatewaySettings;
 use mainstay::contract::auth::proto::auth_service_server::AuthServiceServer;
@@ -44,6 +45,12 @@ impl World {
     /// A world with default settings, in which [`USER`] may create books on shelf `s1`.
     pub(crate) async fn new() -> Self {
         Self::with(GatewaySettings::default()).await
+    }
+
+    /// One whose streams of events show soon that they live.
+    pub(crate) async fn with_heartbeats() -> Self {
+        let stream_heartbeat = Duration::from_millis(20);
+        Self::with(GatewaySettings { stream_heartbeat, ..GatewaySettings::default() }).await
     }
 
     pub(crate) async fn with(settings: GatewaySettings) -> Self {

@@ -22,7 +22,7 @@ use super::failure::Failure;
 use super::message::PREFIX_BYTES;
 use super::reply::Reply;
 use super::transport::{
-    self, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, MOST, WINDOW_BYTES,
+    self, FRAME_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MAX_REPLY_BYTES, MOST, WINDOW_BYTES,
 };
 use crate::kernel::cores;
 
@@ -96,6 +96,7 @@ async fn open(connector: &Connector, uri: &Uri) -> anyhow::Result<SendRequest<By
         .enable_push(false)
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES)
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await?;

@@ -36,6 +36,9 @@ pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP/2 flow-control windows that do not slow down a reply of a few megabytes.
 pub(super) const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// So much of a reply may come in one frame. What does is read where it stands; frames of HTTP/2's 16 KB
+/// would have to be copied together.
+pub(super) const FRAME_BYTES: u32 = 256 * 1024;
 
 /// The connections of one channel.
 pub(super) struct Transport {
@@ -61,6 +64,7 @@ impl Transport {
             .http2_only(settings.transport == Protocol::Grpc)
             .http2_initial_stream_window_size(WINDOW_BYTES)
             .http2_initial_connection_window_size(WINDOW_BYTES)
+            .http2_max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true);

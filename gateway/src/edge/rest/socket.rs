@@ -39,6 +39,7 @@ use crate::config::Rate;
 use crate::error::{self, Refused, UPGRADE_REQUIRED};
 use crate::route::Target;
 use crate::transcode::frame::Fixed;
+use crate::transcode::render::Text;
 
 /// Replies as JSON, which is also what a caller gets that asks for nothing.
 const JSON: &str = "mainstay.json";
@@ -282,8 +283,9 @@ impl SocketCall {
         }
         let route = &self.target.route;
         let enveloped = route.rpc.policy.style == EdgeStyle::Envelope;
-        let json = route.reply.element(&wire, enveloped)?;
-        String::from_utf8(json).map(Message::text).map_err(Error::internal)
+        let mut json = Text::with_capacity(wire.len() * 2);
+        route.reply.element(&wire, 0..wire.len(), enveloped, &mut json)?;
+        String::from_utf8(json.into_bytes()).map(Message::text).map_err(Error::internal)
     }
 
     async fn close(&self, sink: &mut SplitSink<Socket, Message>, end: End) {

@@ -4,37 +4,45 @@
 //! Messages are written as they come, those that are ready at once in one piece, and no sooner than the
 //! caller takes them: what waits, waits in the service. Before the first message a failure is an ordinary
 //! refusal; after it, it is the last element, in the form of the others. Events begin without a message,
-//! even without the service, once their first heartbeat is due.
+//! even without the service, once their first heartbeat is due. What the contract declares and the service
+//! tells after that comes in trailers (RFC 9110, section 6.5), for who takes them.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, Stream, StreamExt as _, TryFutureExt as _, stream};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use futures::{FutureExt as _, StreamExt as _, stream};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use mainstay::kernel::error::{Error, Result};
 use mainstay::kernel::policy::EdgeStyle;
 use mainstay::kernel::server::Ending;
 use tokio::time::{Instant, Sleep};
 
 use super::super::exchange::{Exchange, Sending};
-use super::super::messages::Messages;
 use super::super::reply::{Replies, declared};
 use super::super::upstream::{self, Streamed};
 use crate::envelope;
 use crate::error::{self, Refused};
-use crate::route::Route;
-use crate::transcode::render::Rendered;
+use crate::route::{Route, Rpc};
+use crate::transcode::render::{Rendered, Text};
 
-/// So much is joined into one piece at most.
-const JOINED_BYTES: usize = 64 * 1024;
+/// When so much is joined, it is one piece. Each that is written wakes whoever reads: with pieces of 64 KiB
+/// a stream took a quarter more of the processor.
+const JOINED_BYTES: usize = 250 * 1024;
+/// Room for a piece, which need not grow then.
+const PIECE_BYTES: usize = 256 * 1024;
+/// How much longer JSON is than the wire, about.
+const GROWTH: usize = 2;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells nginx to hand on what comes when it comes.
@@ -73,13 +81,16 @@ pub(super) async fn call(
     let form = (!route.binding.replies_raw()).then(|| Form::of(&exchange.head.headers));
     let heartbeat = exchange.edge.settings.stream_heartbeat;
     let due = (form == Some(Form::Events)).then(|| Instant::now() + heartbeat);
-    let (headers, messages) = begin(exchange, sending, due).await?;
+    let (headers, replies) = begin(exchange, sending, due).await?;
+    let trailers = Trailers::of(route, &exchange.head.headers);
+    let announced = trailers.announced();
     let response = match form {
-        None => download(route, messages).await,
-        Some(form) => elements(exchange, route, form, messages, due).await,
+        None => download(route, replies, trailers).await,
+        Some(form) => elements(exchange, route, form, replies, trailers, due).await,
     };
     let mut response = response.map_err(|error| error.with_headers(&headers))?;
     response.headers_mut().extend(headers);
+    response.headers_mut().extend(announced.map(|names| (TRAILER, names)));
     Ok(response)
 }
 
@@ -89,36 +100,41 @@ async fn begin(
     exchange: &Exchange,
     sending: Sending,
     due: Option<Instant>,
-) -> Result<(HeaderMap, Messages)> {
-    let begun = |reply: Streamed| {
-        let headers = declared(&exchange.rpc, [&reply.metadata]);
-        (headers, Replies::new(reply.parts).boxed())
-    };
+) -> Result<(HeaderMap, Replies)> {
+    let begun =
+        |reply: Streamed| (declared(&exchange.rpc, [&reply.metadata]), Replies::new(reply.parts));
     let Some(due) = due else { return upstream::stream(exchange, sending).await.map(begun) };
     let owned = exchange.clone();
     let mut reply = async move { upstream::stream(&owned, sending).await }.boxed();
     match tokio::time::timeout_at(due, &mut reply).await {
         Ok(reply) => reply.map(begun),
-        Err(_) => {
-            let messages = reply.map_ok(|reply| Replies::new(reply.parts)).try_flatten_stream();
-            Ok((HeaderMap::new(), messages.boxed()))
-        }
+        Err(_) => Ok((HeaderMap::new(), Replies::pending(reply))),
     }
 }
 
 /// Bytes as they are, of the type that the first message says. They cannot say that something failed:
 /// the body breaks off then.
-async fn download(route: &Arc<Route>, mut messages: Messages) -> Result<Response> {
-    let first = messages.next().await.transpose()?.unwrap_or_default();
+async fn download(
+    route: &Arc<Route>,
+    mut replies: Replies,
+    mut trailers: Trailers,
+) -> Result<Response> {
+    let first = replies.next().await.transpose()?.unwrap_or_default();
     let (content_type, data) = part(route, &first)?;
+    let mut first = Some(data);
     let route = Arc::clone(route);
-    let rest = messages.map(move |message| {
+    let frames = stream::poll_fn(move |context| {
+        if let Some(data) = first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let Some(message) = ready!(replies.poll_next_unpin(context)) else {
+            return Poll::Ready(trailers.take(&replies, None).map(Ok));
+        };
         let data = message.and_then(|message| Ok(part(&route, &message)?.1));
-        data.inspect_err(error::log_fault)
+        Poll::Ready(Some(data.map(Frame::data).inspect_err(error::log_fault)))
     });
-    let body = stream::iter([Ok(data)]).chain(rest);
     let mut response = envelope::raw(&content_type, Bytes::new());
-    *response.body_mut() = Body::from_stream(body);
+    *response.body_mut() = Body::new(StreamBody::new(frames));
     Ok(response)
 }
 
@@ -133,7 +149,8 @@ async fn elements(
     exchange: &Exchange,
     route: &Arc<Route>,
     form: Form,
-    mut messages: Messages,
+    mut replies: Replies,
+    trailers: Trailers,
     due: Option<Instant>,
 ) -> Result<Response> {
     let mut writer = Writer {
@@ -142,26 +159,29 @@ async fn elements(
         request_id: exchange.call.request_id.clone(),
         written: 0,
     };
-    let mut begun = form.prologue().to_vec();
-    let done = match first(&mut messages, due).await {
+    let mut begun = Text::default();
+    begun.put(form.prologue());
+    let done = match first(&mut replies, due).await {
         Some(Some(message)) => {
-            writer.message(&message?, &mut begun)?;
+            let message = message?;
+            writer.message(&message, 0..message.len(), &mut begun)?;
             false
         }
         Some(None) => true,
         None => {
-            begun.extend_from_slice(HEARTBEAT);
+            begun.put(HEARTBEAT);
             false
         }
     };
     if done {
-        begun.extend_from_slice(form.epilogue());
+        begun.put(form.epilogue());
     }
     let silence = due.map(|_| Silence::new(exchange.edge.settings.stream_heartbeat));
     let draining =
         resumable(exchange, form).map(|ending| async move { ending.draining().await }.boxed());
-    let body = Elements { messages, writer, begun, done, silence, draining };
-    let mut response = Response::new(Body::from_stream(body));
+    let body =
+        Elements { replies, writer, begun, done, failure: None, trailers, silence, draining };
+    let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -177,10 +197,45 @@ fn resumable(exchange: &Exchange, form: Form) -> Option<Ending> {
 }
 
 /// The first message, `Some(None)` at the end; `None` where a sign of life is due before it.
-async fn first(messages: &mut Messages, due: Option<Instant>) -> Option<Option<Result<Bytes>>> {
+async fn first(replies: &mut Replies, due: Option<Instant>) -> Option<Option<Result<Bytes>>> {
     match due {
-        Some(due) => tokio::time::timeout_at(due, messages.next()).await.ok(),
-        None => Some(messages.next().await),
+        Some(due) => tokio::time::timeout_at(due, replies.next()).await.ok(),
+        None => Some(replies.next().await),
+    }
+}
+
+/// What the contract declares of what a call tells when its reply has begun.
+struct Trailers {
+    rpc: Arc<Rpc>,
+    /// Whether the caller takes them, and they are still to come.
+    wanted: bool,
+}
+
+impl Trailers {
+    /// For who says `TE: trailers` (RFC 9110, section 10.1.4); others may lose them, or choke on them.
+    fn of(route: &Route, headers: &HeaderMap) -> Self {
+        let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+        let mut codings = values.flat_map(|value| value.split(','));
+        let taken = codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+        let rpc = Arc::clone(&route.rpc);
+        Self { wanted: taken && !rpc.policy.response_headers.is_empty(), rpc }
+    }
+
+    /// Their names, for who reads the headers; over HTTP/1.1 no others are sent.
+    fn announced(&self) -> Option<HeaderValue> {
+        let names = self.rpc.policy.response_headers.iter().map(HeaderName::as_str);
+        self.wanted.then(|| HeaderValue::try_from(names.collect::<Vec<_>>().join(", ")).ok())?
+    }
+
+    /// The last frame, once.
+    fn take(&mut self, replies: &Replies, failure: Option<&Error>) -> Option<Frame<Bytes>> {
+        if !std::mem::take(&mut self.wanted) {
+            return None;
+        }
+        let told = [Some(replies.late()), replies.trailers(), failure.map(Error::headers)];
+        let none = HeaderMap::new();
+        let told = declared(&self.rpc, told.map(|told| told.unwrap_or(&none)));
+        (!told.is_empty()).then(|| Frame::trailers(told))
     }
 }
 
@@ -236,43 +291,50 @@ struct Writer {
 }
 
 impl Writer {
-    fn message(&mut self, message: &Bytes, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends the message that stands at `place` in `bytes`. What is appended of one that fails is worthless.
+    fn message(&mut self, bytes: &[u8], place: Range<usize>, out: &mut Text) -> Result<()> {
         let policy = &self.route.rpc.policy;
-        let element = self.route.reply.element(message, policy.style == EdgeStyle::Envelope)?;
         let id = match &policy.resumption {
-            Some(resumption) if self.form == Form::Events => resumption.id.read(message)?,
+            Some(resumption) if self.form == Form::Events => {
+                resumption.id.read(bytes.get(place.clone()).unwrap_or_default())?
+            }
             _ => None,
         };
         if let Some(id) = id.filter(|id| comes_back(id)) {
-            out.extend_from_slice(b"id: ");
-            out.extend_from_slice(id.as_bytes());
-            out.push(b'\n');
+            for part in [b"id: ", id.as_bytes(), b"\n"] {
+                out.put(part);
+            }
         }
-        self.element(&element, out);
+        let (before, after) = self.around();
+        out.put(before);
+        let enveloped = policy.style == EdgeStyle::Envelope;
+        self.route.reply.element(bytes, place, enveloped, out)?;
+        out.put(after);
+        self.written += 1;
         Ok(())
     }
 
-    fn error(&mut self, error: &Error, out: &mut Vec<u8>) {
+    fn error(&mut self, error: &Error, out: &mut Text) {
         error::log_fault(error);
         if self.form == Form::Events {
-            out.extend_from_slice(b"event: error\n");
+            out.put(b"event: error\n");
         }
         let element = Refused::new(error, &self.request_id).json().to_string();
-        self.element(element.as_bytes(), out);
+        let (before, after) = self.around();
+        for part in [before, element.as_bytes(), after] {
+            out.put(part);
+        }
+        self.written += 1;
     }
 
-    /// JSON has no line breaks of its own, so an element is a line.
-    fn element(&mut self, element: &[u8], out: &mut Vec<u8>) {
-        let (before, after): (&[u8], &[u8]) = match self.form {
+    /// What stands before an element and after it. JSON has no line breaks of its own, so it is a line.
+    fn around(&self) -> (&'static [u8], &'static [u8]) {
+        match self.form {
             Form::Lines => (b"", b"\n"),
             Form::Events => (b"data: ", b"\n\n"),
             Form::Array if self.written == 0 => (b"", b""),
             Form::Array => (b",\n", b""),
-        };
-        for part in [before, element, after] {
-            out.extend_from_slice(part);
         }
-        self.written += 1;
     }
 }
 
@@ -302,35 +364,43 @@ impl Silence {
 
 /// The body: elements as the messages come.
 struct Elements {
-    messages: Messages,
+    replies: Replies,
     writer: Writer,
     /// What was written before the reply began.
-    begun: Vec<u8>,
+    begun: Text,
     done: bool,
+    /// Why the call failed, if it has.
+    failure: Option<Error>,
+    trailers: Trailers,
     silence: Option<Silence>,
     draining: Option<BoxFuture<'static, ()>>,
 }
 
 impl Elements {
     /// Appends what is there.
-    fn poll_elements(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) {
+    fn poll_elements(&mut self, context: &mut Context<'_>, out: &mut Text) {
         while !self.done && out.len() < JOINED_BYTES {
-            let written = match self.messages.poll_next_unpin(context) {
+            let length = out.len();
+            let written = match self.replies.poll_advance(context) {
                 Poll::Pending => return,
                 Poll::Ready(None) => {
                     self.done = true;
                     Ok(())
                 }
-                Poll::Ready(Some(message)) => {
-                    message.and_then(|message| self.writer.message(&message, out))
-                }
+                Poll::Ready(Some(next)) => next.and_then(|()| {
+                    let (bytes, place) = self.replies.place();
+                    out.reserve(room(length, bytes.len() - place.start));
+                    self.writer.message(bytes, place, out)
+                }),
             };
             if let Err(error) = written {
+                out.truncate(length);
                 self.writer.error(&error, out);
+                self.failure = Some(error);
                 self.done = true;
             }
             if self.done {
-                out.extend_from_slice(self.writer.form.epilogue());
+                out.put(self.writer.form.epilogue());
             }
         }
     }
@@ -346,10 +416,14 @@ impl Elements {
     }
 }
 
-impl Stream for Elements {
-    type Item = std::result::Result<Bytes, Infallible>;
+impl http_body::Body for Elements {
+    type Data = Bytes;
+    type Error = Infallible;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
         let elements = &mut *self;
         let mut out = std::mem::take(&mut elements.begun);
         elements.poll_elements(context, &mut out);
@@ -357,16 +431,31 @@ impl Stream for Elements {
             elements.done = true;
         }
         if out.is_empty() && elements.is_silent(context) {
-            out.extend_from_slice(HEARTBEAT);
+            out.put(HEARTBEAT);
         }
-        if out.is_empty() {
-            return if elements.done { Poll::Ready(None) } else { Poll::Pending };
+        if !out.is_empty() {
+            if let Some(silence) = &mut elements.silence {
+                silence.begin();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(out.into_bytes().into()))));
         }
-        if let Some(silence) = &mut elements.silence {
-            silence.begin();
+        if !elements.done {
+            return Poll::Pending;
         }
-        Poll::Ready(Some(Ok(out.into())))
+        Poll::Ready(elements.trailers.take(&elements.replies, elements.failure.as_ref()).map(Ok))
     }
+
+    /// Who knows that nothing comes writes the end together with the last piece.
+    fn is_end_stream(&self) -> bool {
+        self.done && self.begun.is_empty() && !self.trailers.wanted
+    }
+}
+
+/// How much room is made for messages of so many bytes, where so much is written already: in a piece that
+/// may become a whole one, room for that.
+fn room(written: usize, messages: usize) -> usize {
+    let bytes = messages * GROWTH;
+    if written + bytes < PIECE_BYTES / 8 { bytes } else { PIECE_BYTES.saturating_sub(written) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use prost_reflect::{
 
 use super::names::Names;
 use super::{Enum, Field, Form, Kind, Message, NOWHERE, Named, SMALL, Shape, Spelling};
-use crate::transcode::render::Key;
+use crate::transcode::render::Word;
 use crate::transcode::wire::WireType;
 
 /// Types that were met, each with its place.
@@ -35,8 +35,10 @@ impl Compiler {
         let place = *self.known_enums.entry(described.full_name().to_owned()).or_insert(next);
         if place == next {
             let values = &described.enum_descriptor_proto().value;
-            let mut names: Vec<(i32, Box<[u8]>)> =
-                values.iter().map(|value| (value.number(), quoted(value.name()))).collect();
+            let mut names: Vec<(i32, Word)> = values
+                .iter()
+                .map(|value| (value.number(), Word::new(&quoted(value.name()))))
+                .collect();
             let numbers = values.iter().map(|value| (value.name(), value.number()));
             let all: Vec<&str> = values.iter().map(|value| value.name()).collect();
             // Stable: of several names of a number the first in the contract counts.
@@ -100,22 +102,24 @@ impl Compiler {
             Spelling::Contract => field.name(),
             Spelling::Canonical => field.json_name(),
         };
-        let mut key = quoted(name).into_vec();
-        key.push(b':');
+        let key = [b",", &*quoted(name), b":"].concat();
         let packed = shape == Shape::List && field.is_packed();
         let wire_type = if packed { WireType::Bytes } else { kind.wire_type() };
+        let (presence, rivals) = (field.supports_presence(), rivals(all, field));
         Field {
             number: field.number(),
             name: field.name().to_owned(),
-            key: Key::new(&key),
+            key: Word::new(&key),
             tag: wire_type.tag(field.number()),
             packed,
             takes_null: shape == Shape::Single && takes_null(&field.kind()),
             kind,
             shape,
-            presence: field.supports_presence(),
+            presence,
+            omitted: !presence && spelling != Spelling::Contract,
+            direct: rivals.is_empty() && shape != Shape::Map && !packed,
             default: self.default_text(kind, shape),
-            rivals: rivals(all, field),
+            rivals,
         }
     }
 
@@ -153,7 +157,7 @@ impl Compiler {
             }
             (_, Kind::Enum(place)) => match self.enums.get(place) {
                 Some(known) if known.is_null => b"null",
-                Some(known) => known.name(0).unwrap_or(b"0"),
+                Some(known) => known.name(0).map_or(&b"0"[..], Word::bytes),
                 None => b"0",
             },
             (_, Kind::Message(_)) => b"null",

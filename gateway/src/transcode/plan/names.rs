@@ -52,7 +52,7 @@ impl<T: Copy> Names<T> {
         let mut at = self.first(name);
         loop {
             let (known, value) = self.entries.get(*self.slots.get(at)? as usize)?;
-            if **known == *name {
+            if same(known.as_bytes(), name.as_bytes()) {
                 return Some(*value);
             }
             at = self.next(at);
@@ -76,26 +76,54 @@ impl<T: Copy> Names<T> {
     }
 }
 
-/// Half of the slots are empty, so a few steps find a name or that it is not there.
+/// Half of the slots are empty, so a few steps find a name or that it is not there. Eight bytes are taken at
+/// once, the last of them for the second time where they are not a multiple of eight.
 #[inline]
 fn hash(name: &[u8]) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (mut rest, mut hash) = (name, name.len() as u64);
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX);
-        rest = after;
+    let step = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(MIX);
+    let words = name.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    step(words.fold(name.len() as u64, step), last(name)) >> 32
+}
+
+/// The last eight bytes as a number; all of them, and which, where there are less.
+#[inline]
+fn last(name: &[u8]) -> u64 {
+    if let Some(last) = name.last_chunk::<8>() {
+        return u64::from_le_bytes(*last);
     }
-    let mut last = 0;
-    for byte in rest {
-        last = last << 8 | u64::from(*byte);
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first))
+            | (u64::from(u32::from_le_bytes(*last)) << 32);
     }
-    hash = (hash.rotate_left(5) ^ last).wrapping_mul(MIX);
-    hash >> 32
+    let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
+    byte(0) | (byte(name.len() / 2) << 8) | (byte(name.len().saturating_sub(1)) << 16)
+}
+
+/// Whether names are equal. Most are short: a call of `memcmp` would take longer.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let words = || one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+    one.len() == other.len() && last(one) == last(other) && words().all(|(one, other)| one == other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_differ_in_one_byte_are_told_apart() {
+        for length in 0..40 {
+            let name = vec![b'a'; length];
+            assert!(same(&name, &name));
+            assert!(!same(&name, &vec![b'a'; length + 1]));
+            for place in 0..length {
+                let mut other = name.clone();
+                other.iter_mut().skip(place).take(1).for_each(|byte| *byte = b'b');
+                assert!(!same(&name, &other), "{place} of {length}");
+            }
+        }
+    }
 
     #[test]
     fn names_are_found_and_the_first_of_equal_ones_counts() {

@@ -32,6 +32,42 @@ pub(super) fn whole(text: &str) -> Whole {
     Whole::Exact { negative, magnitude }
 }
 
+/// A number that is digits alone, as JSON has it: without zeros before it. Up to 18, which always fit.
+#[inline]
+pub(super) fn plain_digits(text: &[u8]) -> Option<u64> {
+    if text.len() > 18 || (text.len() > 1 && text.first() == Some(&b'0')) {
+        return None;
+    }
+    let (mut value, mut rest) = (0, text);
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        value = value * 100_000_000 + eight_digits(u64::from_le_bytes(*eight))?;
+        rest = after;
+    }
+    for digit in rest {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    (!text.is_empty()).then_some(value)
+}
+
+/// What eight digits stand for, the first in the lowest byte: pairs of them, of those, of those.
+#[inline]
+fn eight_digits(digits: u64) -> Option<u64> {
+    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let values = digits.wrapping_sub(ZEROS);
+    // What is below `0` borrows and has high bits; what is above `9` has them six further on.
+    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & HIGH != 0 {
+        return None;
+    }
+    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+}
+
 /// A number of many digits, or with a fraction or an exponent.
 fn decimal(negative: bool, text: &[u8]) -> Whole {
     let split = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
@@ -80,6 +116,29 @@ fn exponent_of(text: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_read_and_nothing_else_is() {
+        for length in 1..=18 {
+            let text: Vec<u8> = b"918273645".iter().copied().cycle().take(length).collect();
+            let value = String::from_utf8_lossy(&text).parse().ok();
+            assert_eq!(plain_digits(&text), value);
+            for place in 0..length {
+                for other in 0..=u8::MAX {
+                    let mut text = text.clone();
+                    if let Some(byte) = text.get_mut(place) {
+                        *byte = other;
+                    }
+                    let digits = text.iter().all(u8::is_ascii_digit);
+                    let led = length > 1 && text.first() == Some(&b'0');
+                    assert_eq!(plain_digits(&text).is_some(), digits && !led, "{text:?}");
+                }
+            }
+        }
+        assert_eq!(plain_digits(b"0"), Some(0));
+        assert_eq!(plain_digits(b""), None);
+        assert_eq!(plain_digits(b"1234567890123456789"), None);
+    }
 
     #[test]
     fn integers_are_exact_in_every_notation() {

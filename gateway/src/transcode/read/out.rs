@@ -45,12 +45,39 @@ impl Wire {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self, mut value: u64) {
+    pub(super) fn varint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.bytes.push(value as u8);
+        } else {
+            self.long_varint(value);
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self, mut value: u64) {
+        // Up to eight bytes at once: seven bits in each of four, of two, of one.
+        if value < 1 << 56 {
+            let spread = (value & 0x0fff_ffff) | ((value & 0x00ff_ffff_f000_0000) << 4);
+            let spread = (spread & 0x0000_3fff_0000_3fff) | ((spread & 0x0fff_c000_0fff_c000) << 2);
+            let spread = (spread & 0x007f_007f_007f_007f) | ((spread & 0x3f80_3f80_3f80_3f80) << 1);
+            let last = spread.ilog2() / 8;
+            let more = 0x8080_8080_8080_8080 & ((1 << (8 * last)) - 1);
+            self.start_of((spread | more).to_le_bytes(), last as usize + 1);
+            return;
+        }
         while value >= 0x80 {
             self.bytes.push(value as u8 | 0x80);
             value >>= 7;
         }
         self.bytes.push(value as u8);
+    }
+
+    /// Appends the first bytes, so many of them; that all are copied is cheaper than how many to look at.
+    #[inline]
+    fn start_of<const N: usize>(&mut self, bytes: [u8; N], length: usize) {
+        let end = self.bytes.len() + length;
+        self.bytes.extend_from_slice(&bytes);
+        self.bytes.truncate(end);
     }
 
     #[inline]
@@ -73,6 +100,13 @@ impl Wire {
     pub(crate) fn block(&mut self, bytes: &[u8]) {
         self.varint(bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// As [`Wire::block`], of the first bytes, so many of them.
+    #[inline]
+    pub(super) fn short_block<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        self.varint(length as u64);
+        self.start_of(*bytes, length);
     }
 
     /// Begins what has its length before it; the mark is for [`Wire::end`].
@@ -135,6 +169,19 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+
+    #[test]
+    fn integers_of_every_length_are_written() {
+        let edges = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, u64::MAX >> bit]);
+        for value in
+            edges.chain((1..3_000).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (n % 64)))
+        {
+            let (mut wire, mut expected) = (Wire::default(), Vec::new());
+            wire.varint(value);
+            prost::encoding::encode_varint(value, &mut expected);
+            assert_eq!(wire.bytes, expected, "{value}");
+        }
+    }
 
     #[test]
     fn lengths_of_every_size_stand_before_what_they_measure() {

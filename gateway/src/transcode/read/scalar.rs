@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::number::{Whole, whole};
+use super::number::{Whole, plain_digits, whole};
 use super::out::Wire;
 use super::token::{Scalar, is_number};
 use crate::transcode::plan::{Enum, JsonPlan, Kind};
@@ -53,6 +53,7 @@ pub(super) fn from_json(out: &mut Wire, plan: &JsonPlan, kind: Kind, value: Scal
         (Kind::Bytes, Scalar::Text(text)) => bytes(out, text),
         (Kind::Enum(place), value) => enumerated(out, plan.enums.get(place), value),
         (Kind::Bool | Kind::String | Kind::Bytes | Kind::Message(_), _) => Err(expected(kind)),
+        (_, Scalar::Number(text) | Scalar::Text(text)) if common_integer(out, kind, text) => Ok(()),
         (_, Scalar::Number(number)) => from_number(out, kind, number),
         (_, Scalar::Text(text)) => from_number_text(out, kind, text),
         _ => Err(expected(kind)),
@@ -119,6 +120,20 @@ pub(super) fn double(text: &str) -> Result<f64> {
 }
 
 const OUT_OF_RANGE: Wrong = Wrong::Said(Cow::Borrowed("is out of range"));
+
+/// Writes an integer as most are: not negative, in digits alone, and of a kind that is written as it is. Says
+/// whether it was one.
+#[inline]
+fn common_integer(out: &mut Wire, kind: Kind, text: &str) -> bool {
+    let most = match kind {
+        Kind::Int32 => i32::MAX as u64,
+        Kind::Uint32 => u32::MAX.into(),
+        Kind::Int64 | Kind::Uint64 => i64::MAX as u64,
+        _ => return false,
+    };
+    let value = plain_digits(text.as_bytes()).filter(|value| *value <= most);
+    value.map(|value| out.varint(value)).is_some()
+}
 
 fn integer(out: &mut Wire, kind: Kind, text: &str) -> Result {
     let value = signed(kind, text)?;

@@ -26,6 +26,9 @@ pub(super) enum Scalar<'a> {
     Text(&'a str),
 }
 
+/// So long a text may be with what stands behind it to be copied in one go.
+pub(super) const SHORT: usize = 32;
+
 /// A JSON text that is being read.
 pub(super) struct Tokens<'t> {
     text: &'t str,
@@ -47,6 +50,12 @@ impl<'t> Tokens<'t> {
     /// Goes back to where reading was before.
     pub(super) fn rewind(&mut self, position: usize) {
         self.at = position;
+    }
+
+    /// The bytes that come next, white space and all.
+    #[inline]
+    fn ahead<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.text.as_bytes().get(self.at..)?.first_chunk()
     }
 
     /// The first byte of what comes next, which is not taken yet.
@@ -77,6 +86,13 @@ impl<'t> Tokens<'t> {
     /// Whether another member or item comes before `close`, which is taken if none does.
     #[inline]
     pub(super) fn another(&mut self, close: u8, first: &mut bool) -> Result<bool> {
+        // What programs write mostly has no white space.
+        if let Some(b",\"") = self.ahead()
+            && !*first
+        {
+            self.at += 1;
+            return Ok(true);
+        }
         let byte = self.peek()?;
         if byte == close {
             self.at += 1;
@@ -141,6 +157,23 @@ impl<'t> Tokens<'t> {
             b'n' => self.word("null", Scalar::Null),
             _ => Err(self.malformed("a value is expected")),
         }
+    }
+
+    /// The text that comes next, if it has no escapes and is so short that it can be copied in one go with
+    /// what stands behind it. Nothing is taken otherwise.
+    #[inline]
+    pub(super) fn short(&mut self) -> Option<(&[u8; SHORT], usize)> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
+            return None;
+        }
+        let ahead = bytes.get(self.at + 1..)?.first_chunk::<SHORT>()?;
+        let length = plain(ahead);
+        if ahead.get(length) != Some(&b'"') {
+            return None;
+        }
+        self.at += length + 2;
+        Some((ahead, length))
     }
 
     /// Passes over a value, which may nest as deep as `levels`.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use prost_types::Duration;
 
+use super::number::{three_digits, two_digits};
 use super::write::Writer;
 use crate::transcode::plan::Form;
 use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, joined, merged};
@@ -12,6 +13,9 @@ use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, joined, 
 /// The seconds of 0001-01-01T00:00:00Z and of 9999-12-31T23:59:59Z.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 const DAY: i64 = 86_400;
+/// The tags of the fields of a time and of a duration, which are integers.
+const SECONDS: u32 = 1 << 3;
+const NANOS: u32 = 2 << 3;
 /// The longest duration in seconds: about 10,000 years.
 const LONGEST: u64 = 315_576_000_000;
 
@@ -37,34 +41,31 @@ impl Writer<'_> {
             return Err(Malformed("a time is out of range"));
         }
         let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY) as u32);
-        let (year, month, day) = date(days);
+        let ((year, month, day), nanos) = (date(days), nanos as u32);
         let parts =
             [year / 100, year % 100, month, day, second / 3600, second / 60 % 60, second % 60];
-        let [c, y, mo, d, h, mi, s] =
-            parts.map(|part| [b'0' + (part / 10) as u8, b'0' + (part % 10) as u8]);
-        self.out.put(&[
-            b'"', c[0], c[1], y[0], y[1], b'-', mo[0], mo[1], b'-', d[0], d[1], b'T', h[0], h[1],
-            b':', mi[0], mi[1], b':', s[0], s[1],
-        ]);
-        self.fraction(nanos as u32);
-        self.out.put(b"Z\"");
-        Ok(())
-    }
-
-    /// Billionths with no digits, three, six or nine: as many as it takes.
-    fn fraction(&mut self, nanos: u32) {
-        let (mut rest, length) = match nanos {
-            0 => return,
-            nanos if nanos.is_multiple_of(1_000_000) => (nanos / 1_000_000, 4),
-            nanos if nanos.is_multiple_of(1_000) => (nanos / 1_000, 7),
-            nanos => (nanos, 10),
+        let [c, y, mo, d, h, mi, s] = parts.map(two_digits);
+        let fraction = [nanos / 1_000_000, nanos / 1_000 % 1_000, nanos % 1_000];
+        let [milli, micro, nano] = fraction.map(three_digits);
+        // Billionths with no digits, three, six or nine: as many as it takes.
+        let end = match fraction {
+            [0, 0, 0] => 20,
+            [_, 0, 0] => 24,
+            [_, _, 0] => 27,
+            _ => 30,
         };
-        let mut text = *b".000000000";
-        for digit in text.get_mut(1..length).unwrap_or_default().iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        self.out.put(text.get(..length).unwrap_or_default());
+        self.out.fill(|room: &mut [u8; 32]| {
+            *room = [
+                b'"', c[0], c[1], y[0], y[1], b'-', mo[0], mo[1], b'-', d[0], d[1], b'T', h[0],
+                h[1], b':', mi[0], mi[1], b':', s[0], s[1], b'.', milli[0], milli[1], milli[2],
+                micro[0], micro[1], micro[2], nano[0], nano[1], nano[2], b'Z', b'"',
+            ];
+            if let Some(rest) = room.get_mut(end..).and_then(<[u8]>::first_chunk_mut) {
+                *rest = *b"Z\"";
+            }
+            end + 2
+        });
+        Ok(())
     }
 
     fn duration(&mut self, wire: &[u8]) -> Result<()> {
@@ -169,7 +170,7 @@ impl Writer<'_> {
         self.out.put(b"{\"@type\":");
         self.json(url)?;
         if let Form::Object | Form::Empty = message.form {
-            self.nested(|writer| writer.object_members(message, value, &mut false))?;
+            self.nested(|writer| writer.object_members(message, value))?;
         } else {
             self.out.put(b",\"value\":");
             self.message(place, value)?;
@@ -207,10 +208,13 @@ fn seconds_and_nanos(wire: &[u8]) -> Result<(i64, i32)> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut reader = Reader::new(wire);
     while !reader.is_empty() {
-        match reader.tag()? {
-            (1, WireType::Varint) => seconds = reader.varint()? as i64,
-            (2, WireType::Varint) => nanos = reader.varint()? as i32,
-            (number, wire_type) => reader.skip(number, wire_type)?,
+        if reader.take_tag(SECONDS) {
+            seconds = reader.varint()? as i64;
+        } else if reader.take_tag(NANOS) {
+            nanos = reader.varint()? as i32;
+        } else {
+            let (number, wire_type) = reader.tag()?;
+            reader.skip(number, wire_type)?;
         }
     }
     Ok((seconds, nanos))

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::slots::{Slot, entry_slots};
-use super::text::{Key, Text};
-use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape, Spelling};
+use super::text::{SHORT, Text, Word};
+use crate::transcode::plan::{Field, Form, JsonPlan, Kind, Message, Shape};
 use crate::transcode::wire::{self, Malformed, Reader, Result, WireType, each, joined};
 
 /// Messages in one another that are read at most: the outermost and, as protobuf's own readers have it, a
@@ -21,6 +21,8 @@ pub(super) const OTHER_TYPE: Malformed =
 /// Writes JSON.
 pub(super) struct Writer<'p> {
     pub(super) plan: &'p JsonPlan,
+    /// What is read, all of it.
+    wire: &'p [u8],
     pub(super) out: Text,
     /// Of each message that is being written, from the outermost on.
     pub(super) slots: Vec<Slot>,
@@ -31,8 +33,8 @@ pub(super) struct Writer<'p> {
 }
 
 impl<'p> Writer<'p> {
-    pub(super) fn new(plan: &'p JsonPlan, out: Text) -> Self {
-        Self { plan, out, slots: Vec::new(), depth: 0, orderly: true }
+    pub(super) fn new(plan: &'p JsonPlan, wire: &'p [u8], out: Text) -> Self {
+        Self { plan, wire, out, slots: Vec::new(), depth: 0, orderly: true }
     }
 
     /// Writes a message in its form.
@@ -58,82 +60,76 @@ impl<'p> Writer<'p> {
     }
 
     fn object(&mut self, message: &Message, wire: &[u8]) -> Result<()> {
-        self.out.push(b'{');
         let begin = self.out.len();
         if !(self.orderly && self.members_in_order(message, wire)?) {
             self.orderly = false;
             self.out.truncate(begin);
-            self.object_members(message, wire, &mut true)?;
+            self.object_members(message, wire)?;
         }
-        self.out.push(b'}');
+        self.out.enclose(begin);
         Ok(())
     }
 
-    /// Writes the members of an object as its fields come. `false` if they come in another order than that
-    /// of their numbers, or more than once: what was written is worthless then.
+    /// Writes the members of an object as its fields come, each with a comma before it. `false` if they come
+    /// in another order than that of their numbers, or more than once: what was written is worthless then.
     fn members_in_order(&mut self, message: &Message, wire: &[u8]) -> Result<bool> {
-        let (mut reader, mut next) = (Reader::new(wire), 0);
-        let (mut first, mut in_oneof) = (true, false);
-        while !reader.is_empty() {
-            let begin = reader.position();
+        let (mut reader, mut next, mut in_oneof) = (Reader::new(wire), 0, false);
+        loop {
             // Most likely the field after the one before, as the contract has it.
-            let likely = message.fields.get(next).filter(|field| reader.take_tag(field.tag));
-            let (place, field) = match likely {
-                Some(field) => (next, field),
-                None => {
-                    let (number, wire_type) = reader.tag()?;
-                    let found = message.place(number, next);
-                    let Some((place, field)) =
-                        found.and_then(|at| Some((at, message.fields.get(at)?)))
-                    else {
-                        reader.skip(number, wire_type)?;
-                        continue;
-                    };
-                    if !field.takes(wire_type) {
-                        return Err(OTHER_TYPE);
-                    }
-                    (place, field)
+            while let Some(field) = message.fields.get(next)
+                && field.direct
+                && reader.take_tag(field.tag)
+            {
+                next += 1;
+                match (field.shape, field.kind) {
+                    (Shape::Single, Kind::String) => self.text_member(field, reader.bytes()?)?,
+                    (Shape::Single, kind) => self
+                        .member_with(&field.key, field, |writer| writer.value(kind, &mut reader))?,
+                    _ => self.member_with(&field.key, field, |writer| {
+                        writer.items(field, &mut reader)
+                    })?,
                 }
+            }
+            if reader.is_empty() {
+                break;
+            }
+            let begin = reader.position();
+            let (number, wire_type) = reader.tag()?;
+            let value = reader.position();
+            reader.skip(number, wire_type)?;
+            let found = message.place(number, next);
+            let Some((place, field)) = found.and_then(|at| Some((at, message.fields.get(at)?)))
+            else {
+                continue;
             };
+            if !field.takes(wire_type) {
+                return Err(OTHER_TYPE);
+            }
             // Of a oneof the last member counts; which fields are of the same one is not looked at here.
             let rivals = !field.rivals.is_empty();
             if place < next || (in_oneof && rivals) {
                 return Ok(false);
             }
             for unset in message.fields.get(next..place).unwrap_or_default() {
-                self.member(unset, Slot::default(), wire, &mut first)?;
+                self.member(unset, Slot::default(), wire)?;
             }
             (next, in_oneof) = (place + 1, in_oneof || rivals);
-            if field.shape == Shape::Single {
-                self.member_with(&field.key, field, &mut first, |writer| match field.kind {
-                    Kind::String => writer.text(&mut reader),
-                    kind => writer.value(kind, &mut reader),
-                })?;
-                continue;
+            if field.shape != Shape::Single {
+                reader.skip_more(number, |wire_type| field.takes(wire_type))?;
             }
-            let value = reader.position();
-            let (number, wire_type) = Reader::from(wire, begin).tag()?;
-            reader.skip(number, wire_type)?;
-            reader.skip_more(number, |wire_type| field.takes(wire_type))?;
-            let slot = Slot::new(begin, value, reader.position())?;
-            self.member(field, slot, wire, &mut first)?;
+            self.member(field, Slot::new(begin, value, reader.position())?, wire)?;
         }
         for unset in message.fields.get(next..).unwrap_or_default() {
-            self.member(unset, Slot::default(), wire, &mut first)?;
+            self.member(unset, Slot::default(), wire)?;
         }
         Ok(true)
     }
 
-    /// Writes the members of an object, some of which may have been written already.
-    pub(super) fn object_members(
-        &mut self,
-        message: &Message,
-        wire: &[u8],
-        first: &mut bool,
-    ) -> Result<()> {
+    /// Writes the members of an object, each with a comma before it.
+    pub(super) fn object_members(&mut self, message: &Message, wire: &[u8]) -> Result<()> {
         self.with_slots(message, wire, |writer, slots| {
             for (place, field) in message.fields.iter().enumerate() {
-                writer.member(field, slots.at(writer, place), wire, first)?;
+                writer.member(field, slots.at(writer, place), wire)?;
             }
             Ok(())
         })
@@ -146,49 +142,39 @@ impl<'p> Writer<'p> {
         })
     }
 
-    /// Writes a field as a member of an object, if it is to be written.
-    pub(super) fn member(
-        &mut self,
-        field: &Field,
-        slot: Slot,
-        wire: &[u8],
-        first: &mut bool,
-    ) -> Result<()> {
-        self.member_as(&field.key, field, slot, wire, first)
+    /// Writes a field as a member of an object, a comma before it, if it is to be written.
+    pub(super) fn member(&mut self, field: &Field, slot: Slot, wire: &[u8]) -> Result<()> {
+        self.member_as(&field.key, field, slot, wire)
     }
 
     /// As [`Writer::member`], under another name.
     pub(super) fn member_as(
         &mut self,
-        key: &Key,
+        key: &Word,
         field: &Field,
         slot: Slot,
         wire: &[u8],
-        first: &mut bool,
     ) -> Result<()> {
-        if slot.count == 0 && (field.presence || self.plan.spelling != Spelling::Contract) {
+        if slot.count == 0 && (field.presence || field.omitted) {
             return Ok(());
         }
-        self.member_with(key, field, first, |writer| writer.value_or_default(field, slot, wire))
+        self.member_with(key, field, |writer| writer.value_or_default(field, slot, wire))
     }
 
+    #[inline]
     fn member_with(
         &mut self,
-        key: &Key,
+        key: &Word,
         field: &Field,
-        first: &mut bool,
         write: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let begin = self.out.len();
-        self.out.key(key, *first);
+        self.out.word(key);
         let value = self.out.len();
         write(self)?;
         // Set, but to the default, which is as good as not set.
-        let may_be_left_out = !field.presence && self.plan.spelling != Spelling::Contract;
-        if may_be_left_out && self.out.since(value) == &*field.default {
+        if field.omitted && self.out.since(value) == &*field.default {
             self.out.truncate(begin);
-        } else {
-            *first = false;
         }
         Ok(())
     }
@@ -229,6 +215,21 @@ impl<'p> Writer<'p> {
                 while !packed.is_empty() {
                     self.item(field.kind, &mut packed, begin)?;
                 }
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Writes the items of a list that follow one another, from the first value on.
+    fn items(&mut self, field: &Field, reader: &mut Reader<'_>) -> Result<()> {
+        self.out.push(b'[');
+        let begin = self.out.len();
+        let tag = field.kind.wire_type().tag(field.number);
+        loop {
+            self.item(field.kind, reader, begin)?;
+            if !reader.take_tag(tag) {
+                break;
             }
         }
         self.out.push(b']');
@@ -325,28 +326,32 @@ impl<'p> Writer<'p> {
         match kind {
             Kind::Double => self.double(f64::from_bits(reader.fixed64()?)),
             Kind::Float => self.float(f32::from_bits(reader.fixed32()?)),
-            Kind::Int32 => self.number(reader.varint()? as i32),
-            Kind::Int64 => self.quoted_number(reader.varint()? as i64),
-            Kind::Uint32 => self.number(reader.varint()? as u32),
-            Kind::Uint64 => self.quoted_number(reader.varint()?),
+            Kind::Int32 => self.integer((reader.varint()? as i32).into()),
+            Kind::Int64 => self.quoted_integer(reader.varint()? as i64),
+            Kind::Uint32 => self.integer((reader.varint()? as u32).into()),
+            Kind::Uint64 => self.quoted_unsigned(reader.varint()?),
             Kind::Sint32 => {
                 let value = reader.varint()? as u32;
-                self.number((value >> 1) as i32 ^ -((value & 1) as i32))
+                self.integer(((value >> 1) as i32 ^ -((value & 1) as i32)).into())
             }
             Kind::Sint64 => {
                 let value = reader.varint()?;
-                self.quoted_number((value >> 1) as i64 ^ -((value & 1) as i64))
+                self.quoted_integer((value >> 1) as i64 ^ -((value & 1) as i64))
             }
-            Kind::Fixed32 => self.number(reader.fixed32()?),
-            Kind::Fixed64 => self.quoted_number(reader.fixed64()?),
-            Kind::Sfixed32 => self.number(reader.fixed32()? as i32),
-            Kind::Sfixed64 => self.quoted_number(reader.fixed64()? as i64),
+            Kind::Fixed32 => self.integer(reader.fixed32()?.into()),
+            Kind::Fixed64 => self.quoted_unsigned(reader.fixed64()?),
+            Kind::Sfixed32 => self.integer((reader.fixed32()? as i32).into()),
+            Kind::Sfixed64 => self.quoted_integer(reader.fixed64()? as i64),
             Kind::Bool => {
-                let text: &[u8] = if reader.varint()? != 0 { b"true" } else { b"false" };
-                self.out.put(text);
+                let (text, length) =
+                    if reader.varint()? != 0 { (*b"true ", 4) } else { (*b"false", 5) };
+                self.out.fill(|room| {
+                    *room = text;
+                    length
+                });
                 Ok(())
             }
-            Kind::String => self.text(reader),
+            Kind::String => self.text(reader.bytes()?),
             Kind::Bytes => self.base64(reader.bytes()?),
             Kind::Enum(place) => self.enumerated(place, reader.varint()? as i32),
             Kind::Message(place) => self.message(place, reader.bytes()?),
@@ -358,23 +363,46 @@ impl<'p> Writer<'p> {
         match plan.enums.get(place) {
             Some(known) if known.is_null => self.out.put(b"null"),
             Some(known) => match known.name(number) {
-                Some(name) => self.out.put(name),
-                None => self.number(number)?,
+                Some(name) => self.out.word(name),
+                None => self.out.integer(number.into()),
             },
-            None => self.number(number)?,
+            None => self.out.integer(number.into()),
         }
         Ok(())
     }
 
-    /// A text; most need neither escapes nor a check that they are UTF-8.
+    /// Writes a text as a member, as [`Writer::member_with`] does.
     #[inline]
-    fn text(&mut self, reader: &mut Reader<'_>) -> Result<()> {
-        let text = reader.bytes()?;
-        if is_plain(text) {
-            self.out.quoted(text);
+    fn text_member(&mut self, field: &Field, text: &[u8]) -> Result<()> {
+        if let Some(ahead) = self.ahead(text)
+            && !(text.is_empty() && field.omitted)
+            && self.out.plain_after(&field.key, text, ahead)
+        {
             return Ok(());
         }
-        self.json(wire::text(text)?)
+        self.member_with(&field.key, field, |writer| writer.text(text))
+    }
+
+    /// A text; most need neither escapes nor a check that they are UTF-8.
+    fn text(&mut self, text: &[u8]) -> Result<()> {
+        if self.out.plain(text, self.ahead(text)) { Ok(()) } else { self.special_text(text) }
+    }
+
+    #[inline(never)]
+    fn special_text(&mut self, text: &[u8]) -> Result<()> {
+        let text = wire::text(text)?;
+        if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+            return self.json(text);
+        }
+        self.out.quoted(text.as_bytes());
+        Ok(())
+    }
+
+    /// What stands in memory from the beginning of a text on, where it is a part of what is read.
+    #[inline]
+    fn ahead(&self, text: &[u8]) -> Option<&'p [u8; SHORT]> {
+        let at = text.as_ptr().addr().wrapping_sub(self.wire.as_ptr().addr());
+        self.wire.get(at..)?.first_chunk()
     }
 
     fn base64(&mut self, bytes: &[u8]) -> Result<()> {
@@ -387,6 +415,9 @@ impl<'p> Writer<'p> {
     }
 
     pub(super) fn double(&mut self, value: f64) -> Result<()> {
+        if self.out.decimal(value) {
+            return Ok(());
+        }
         if value.is_finite() { self.json(value) } else { self.json(not_finite(value)) }
     }
 
@@ -394,14 +425,18 @@ impl<'p> Writer<'p> {
         if value.is_finite() { self.json(value) } else { self.json(not_finite(value.into())) }
     }
 
-    /// A number of 64 bits, which JSON has as text.
-    fn quoted_number(&mut self, value: impl itoa::Integer) -> Result<()> {
-        self.out.quoted(itoa::Buffer::new().format(value).as_bytes());
+    fn integer(&mut self, value: i64) -> Result<()> {
+        self.out.integer(value);
         Ok(())
     }
 
-    fn number(&mut self, value: impl itoa::Integer) -> Result<()> {
-        self.out.put(itoa::Buffer::new().format(value).as_bytes());
+    fn quoted_integer(&mut self, value: i64) -> Result<()> {
+        self.out.quoted_integer(value < 0, value.unsigned_abs());
+        Ok(())
+    }
+
+    fn quoted_unsigned(&mut self, value: u64) -> Result<()> {
+        self.out.quoted_integer(false, value);
         Ok(())
     }
 
@@ -418,29 +453,6 @@ impl Field {
         wire_type == own
             || (self.shape == Shape::List && wire_type == WireType::Bytes && own != WireType::Bytes)
     }
-}
-
-/// Whether a text is ASCII that needs no escapes. Eight bytes are looked at at once, with no way out
-/// between: asking the reader's `plain` where an escape stands made replies 2 to 7 % dearer.
-#[inline]
-fn is_plain(text: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let special = |word: u64| {
-        // A byte is below another when taking that one from it borrows.
-        let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let escapes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        (word | below(word, 0x20) | quotes | escapes) & HIGH
-    };
-    let (words, rest) = text.as_chunks::<8>();
-    let found = words.iter().fold(0, |found, word| found | special(u64::from_le_bytes(*word)));
-    // The last bytes once more with some before them; a text that is shorter, one by one.
-    let rest = match text.last_chunk::<8>() {
-        Some(last) => special(u64::from_le_bytes(*last)),
-        None => rest.iter().fold(0, |found, byte| found | special(ONES * u64::from(*byte))),
-    };
-    found | rest == 0
 }
 
 fn not_finite(value: f64) -> &'static str {

@@ -98,6 +98,17 @@ impl PrivateRedis {
         lines.map(str::to_owned).collect()
     }
 
+    /// How many times it has read from its connections since it was started: what comes together is
+    /// read together.
+    ///
+    /// # Panics
+    /// If it does not say.
+    pub fn reads(&self) -> u64 {
+        let answer = self.ask("INFO stats").unwrap_or_default();
+        let stated = answer.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+        stated.and_then(|count| count.trim().parse().ok()).expect("redis counts its reads")
+    }
+
     fn answers(&self) -> bool {
         self.ask("PING").is_some_and(|answer| answer.contains("+PONG"))
     }

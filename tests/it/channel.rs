@@ -1,6 +1,6 @@
 //! What callers see of a service whose instances come, go, fail and lie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use mainstay::kernel::channel::{MeshChannel, UnaryOptions, framed};
 use mainstay::kernel::error::{Error, FAILED_PRECONDITION, UNAVAILABLE};
 use mainstay::kernel::policy::PolicyTable;
 use mainstay::kernel::registry::{Instance, StaticRegistry};
+use mainstay::kernel::server::Peer;
 use mainstay::kernel::settings::{ChannelSettings, Transport};
 use tonic::{Code, Status};
 
@@ -140,6 +141,44 @@ async fn calls_spread_over_the_instances() {
         let count = count.load(Ordering::Relaxed);
         assert!(count > 50, "an instance got {count} of 300");
     }
+}
+
+#[tokio::test]
+async fn each_thread_calls_over_a_connection_of_its_own() {
+    let mesh = Mesh::new();
+    let callers = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&callers);
+    let app = answering(move |request: Request| {
+        let peer = request.extensions().get::<Peer>().expect("every request has its peer");
+        seen.lock().unwrap().insert(peer.address);
+        async { reply(b"hello") }
+    });
+    let server = mesh.serve(SERVICE, app).await;
+    let registry = StaticRegistry::fixed(SERVICE, [server.local_addr()]);
+    let channel = mesh.channel("gateway", SERVICE, &registry);
+
+    // More threads than cores: those of other stories may ask for their numbers in between.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let threads = 4 * cores;
+    // A connection is moved by the thread that opened it, so each stays until all are answered.
+    let answered = Arc::new(tokio::sync::Barrier::new(threads));
+    let threads: Vec<_> = (0..threads)
+        .map(|_| {
+            let (channel, answered) = (channel.clone(), Arc::clone(&answered));
+            tokio::task::spawn_blocking(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(async {
+                    let answer = say(&channel, "hello", NOT_IDEMPOTENT).await;
+                    answered.wait().await;
+                    answer
+                })
+            })
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(thread.await.unwrap().unwrap().message, "hello");
+    }
+    assert_eq!(callers.lock().unwrap().len(), cores.min(32), "connections");
 }
 
 #[tokio::test]

@@ -119,3 +119,36 @@ async fn calls_are_answered_while_redis_is_killed_stalled_and_restarted() {
     let page = platform.admin_port("gateway").get("/metrics").await.text();
     assert!(page.contains("mainstay_redis_fallbacks_total{purpose=\"limit\"}"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_asks_redis_where_limits_are_compared_afterwards() {
+    let server = PrivateRedis::start().await;
+    let platform = Platform::start_with(&[
+        ("MAINSTAY_REDIS__URL", &server.url()),
+        ("MAINSTAY_GATEWAY__RATES__READ__DEFAULT", "1000000/1m"),
+        ("MAINSTAY_GATEWAY__IP_RATE", "1000000/1m"),
+        ("MAINSTAY_GATEWAY__IP_BURST", "1000000"),
+    ])
+    .await;
+    let ada = platform.sign_up("ada@example.com").await;
+    // What is asked once, about the user's plan and session, is known from here on.
+    ada.rest.get("/api/v1/users/me").await.expect(200);
+
+    let before = server.reads();
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let rest = ada.rest.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    rest.get("/api/v1/users/me").await.expect(200);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let asked = server.reads() - before;
+    assert!(asked > 0, "the limits are compared");
+    assert!(asked < 200, "redis was asked {asked} times in 800 calls");
+}
